@@ -1,0 +1,1 @@
+//! A real one-node Kubernetes from plain binaries, for the demo and the tests.

@@ -1,0 +1,1 @@
+//! The program in every pod: capture, Envoy's bootstrap and supervision, health.

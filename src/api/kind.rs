@@ -1,0 +1,1 @@
+//! The kinds of objects that Outrigger reads, and how the API server names them.

@@ -1,0 +1,1 @@
+//! Labels that are read or written.

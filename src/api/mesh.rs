@@ -1,0 +1,1 @@
+//! Istio's MeshConfig, as far as it is used.

@@ -1,0 +1,1 @@
+//! The part of an object's metadata that the pure layers read.

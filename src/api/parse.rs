@@ -1,0 +1,1 @@
+//! Parsing of durations, hosts and ports, in one place.

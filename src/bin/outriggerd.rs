@@ -1,0 +1,2 @@
+//! `outriggerd`: the control plane.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Traffic capture: settings to rules to text.

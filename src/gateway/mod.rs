@@ -1,0 +1,1 @@
+//! Which ports the Services of gateways must have.

@@ -1,0 +1,1 @@
+//! Sidecar injection: who gets one, and the patch that adds it.

@@ -1,0 +1,59 @@
+//! Outrigger: a service-mesh control plane for Kubernetes.
+//!
+//! Three programs share this library: `outriggerd` (the control plane), `outrigger-agent` (capture and proxy in
+//! every pod) and `outrigger` (the command line). A Cargo feature per program gates whole modules, here and nowhere else.
+//!
+//! Data flows one way: `kubernetes` watches (or files) → [`world`] → [`model`] → [`analysis`], [`gateway`], `webhook`.
+//! The layers up to and including those outputs are pure: no client, no async runtime, no file system, no clock.
+
+/// Names and types of the APIs that Outrigger serves: labels, annotations, values and their parsing, object kinds.
+pub mod api {
+    pub mod annotations;
+    pub mod labels;
+    pub mod parse;
+
+    #[cfg(feature = "objects")]
+    pub mod crd;
+    #[cfg(feature = "objects")]
+    pub mod kind;
+    #[cfg(feature = "objects")]
+    pub mod mesh;
+    #[cfg(feature = "objects")]
+    pub mod metadata;
+    #[cfg(feature = "objects")]
+    pub mod networking;
+}
+
+#[cfg(feature = "objects")]
+pub mod analysis;
+#[cfg(feature = "objects")]
+pub mod gateway;
+#[cfg(feature = "objects")]
+pub mod inject;
+#[cfg(feature = "objects")]
+pub mod model;
+#[cfg(feature = "objects")]
+pub mod world;
+
+#[cfg(any(feature = "agent", feature = "cli"))]
+pub mod capture;
+
+#[cfg(feature = "control")]
+pub mod kubernetes;
+#[cfg(feature = "control")]
+pub mod webhook;
+
+#[cfg(feature = "agent")]
+pub mod agent;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+/// What a running process needs around its work: logs, metrics, admin port, readiness, shutdown, and the wiring.
+#[cfg(any(feature = "agent", feature = "control"))]
+pub mod runtime {
+    pub mod logs;
+
+    #[cfg(feature = "control")]
+    pub mod app;
+}

@@ -1,0 +1,1 @@
+//! The wiring of `outriggerd`: the only place where its parts meet.

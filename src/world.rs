@@ -1,0 +1,1 @@
+//! The input snapshot: every object that is read, from watches or from files.

@@ -1,1 +1,26 @@
-//! The command line: argument types and output.
+//! The commands of `outrigger`: argument types and output. The work itself is done by the pure layers.
+//!
+//! A command is a module with `Arguments` (clap) and `Arguments::run(self) -> anyhow::Result<ExitCode>`:
+//! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Outrigger's command line: works on files alone, or on a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+impl Arguments {
+    /// Runs the command that was asked for and says with which status to exit.
+    pub fn run(self) -> ExitCode {
+        match self.command {}
+    }
+}

@@ -1,1 +1,3 @@
-//! The HTTPS server of the admission webhooks.
+//! The HTTPS server of the admission webhooks: [`server`] takes the connections, one module answers each path.
+
+pub mod server;

@@ -22,6 +22,8 @@ pub mod api {
     pub mod metadata;
     #[cfg(feature = "objects")]
     pub mod networking;
+    #[cfg(feature = "objects")]
+    pub mod ownership;
 }
 
 #[cfg(feature = "objects")]

@@ -57,5 +57,11 @@ pub mod runtime {
     pub mod logs;
 
     #[cfg(feature = "control")]
+    pub mod admin;
+    #[cfg(feature = "control")]
     pub mod app;
+    #[cfg(feature = "control")]
+    pub mod readiness;
+    #[cfg(feature = "control")]
+    pub mod shutdown;
 }

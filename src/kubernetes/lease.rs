@@ -1,0 +1,340 @@
+//! Leader election by a Lease: one replica writes, the others are ready to take over.
+//!
+//! The rules are those of client-go's leaderelection, so that the guarantees are the familiar ones: a holder
+//! renews every [`RETRY`] and stops writing [`RENEW_DEADLINE`] after its last successful renewal; another one takes
+//! the Lease when it saw no renewal for [`DURATION`], measured on its own clock, so clock skew does no harm.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::{ObjectMeta, PostParams},
+};
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+/// For how long after the last renewal it saw nobody takes the Lease from its holder.
+pub const DURATION: Duration = Duration::from_secs(15);
+/// For how long after its last renewal a holder may write. Shorter than [`DURATION`], so there are never two writers.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// From one attempt to renew or to take the Lease to the next.
+pub const RETRY: Duration = Duration::from_secs(2);
+
+/// Whether this replica may write, to be asked right before each write. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Leadership(watch::Receiver<Option<Instant>>);
+
+impl Leadership {
+    /// Whether this replica holds the Lease and its renew deadline has not passed.
+    pub fn is_held(&self) -> bool {
+        self.0.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Ready when the Lease was gained or lost since the last call; renewals don't count.
+    /// Never ready again once the election has ended.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ready as soon as this replica holds the Lease.
+    pub async fn gained(&mut self) {
+        while !self.is_held() {
+            self.changed().await;
+        }
+    }
+
+    /// A leadership that is always held, for what runs without replicas.
+    #[cfg(test)]
+    pub fn always() -> Self {
+        let (sender, receiver) = watch::channel(Some(Instant::now() + Duration::from_secs(3600)));
+        drop(sender);
+        Self(receiver)
+    }
+}
+
+/// A candidate of the election.
+pub struct Election {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    held: watch::Sender<Option<Instant>>,
+    seen: Option<Seen>,
+    leader: Gauge,
+}
+
+/// The Lease as it was last seen to change, and when that was on this process's clock.
+struct Seen {
+    spec: Option<LeaseSpec>,
+    at: Instant,
+}
+
+impl Election {
+    /// Candidate `identity` (the pod's name) for the Lease `name`; `api` is that of its namespace.
+    pub fn new(
+        api: Api<Lease>,
+        name: String,
+        identity: String,
+        registry: &mut Registry,
+    ) -> (Self, Leadership) {
+        let leader = Gauge::default();
+        registry.register(
+            "leader",
+            "1 while this replica holds the Lease of the writers",
+            leader.clone(),
+        );
+        let (held, receiver) = watch::channel(None);
+        let election = Self {
+            api,
+            name,
+            identity,
+            held,
+            seen: None,
+            leader,
+        };
+        (election, Leadership(receiver))
+    }
+
+    /// Campaigns until `shutdown` is ready; then, as soon as every [`Leadership`] is dropped (no writer is left),
+    /// gives the Lease back, so that another replica need not wait for it to expire.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = self.attempt() => {}
+            }
+            // Leadership that can't be renewed ends at its deadline, not at the next attempt.
+            let held_until = *self.held.borrow();
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = sleep(RETRY) => {}
+                () = expiry(held_until) => self.lost("it could not be renewed in time"),
+            }
+        }
+        let last_write = *self.held.borrow();
+        if let Some(deadline) = last_write {
+            let _ = timeout_at(deadline, self.held.closed()).await;
+            self.release().await;
+        }
+    }
+
+    /// One attempt to take or to renew the Lease.
+    async fn attempt(&mut self) {
+        let started = Instant::now();
+        // An attempt that takes longer than the deadline is of no use to a holder.
+        let outcome = match timeout(RENEW_DEADLINE - RETRY, self.take_or_renew(started)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::Slow),
+        };
+        match outcome {
+            Ok(true) => self.gained(started + RENEW_DEADLINE),
+            Ok(false) => self.lost("another replica holds it"),
+            Err(error) => {
+                tracing::warn!(lease = self.name, %error, "cannot take or renew the Lease; trying again");
+            }
+        }
+    }
+
+    async fn take_or_renew(&mut self, started: Instant) -> Result<bool, Failure> {
+        let Some(live) = self.api.get_opt(&self.name).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.spec(None, Timestamp::now())),
+            };
+            return settle(self.api.create(&PostParams::default(), &lease).await);
+        };
+        self.observe(&live, started);
+        let may_take = match &self.seen {
+            Some(seen) => may_take(live.spec.as_ref(), &self.identity, seen.at, started),
+            None => false,
+        };
+        if !may_take {
+            return Ok(false);
+        }
+        let lease = Lease {
+            spec: Some(self.spec(live.spec.as_ref(), Timestamp::now())),
+            // With its resourceVersion: of two candidates that saw the same Lease, one wins.
+            metadata: live.metadata,
+        };
+        let written = self
+            .api
+            .replace(&self.name, &PostParams::default(), &lease)
+            .await;
+        settle(written)
+    }
+
+    /// Notes when a holder was last seen to renew.
+    fn observe(&mut self, live: &Lease, now: Instant) {
+        let unchanged = self
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.spec == live.spec);
+        if !unchanged {
+            self.seen = Some(Seen {
+                spec: live.spec.clone(),
+                at: now,
+            });
+        }
+    }
+
+    fn spec(&self, before: Option<&LeaseSpec>, now: Timestamp) -> LeaseSpec {
+        let renewal =
+            before.filter(|spec| spec.holder_identity.as_deref() == Some(self.identity.as_str()));
+        let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: renewal
+                .and_then(|spec| spec.acquire_time.clone())
+                .or(Some(MicroTime(now))),
+            renew_time: Some(MicroTime(now)),
+            lease_transitions: Some(if renewal.is_some() || before.is_none() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
+            ..LeaseSpec::default()
+        }
+    }
+
+    fn gained(&self, until: Instant) {
+        self.held.send_if_modified(|held| {
+            let news = held.is_none();
+            *held = Some(until);
+            if news {
+                tracing::info!(lease = self.name, "this replica holds the Lease and writes");
+            }
+            news
+        });
+        self.leader.set(1);
+    }
+
+    fn lost(&self, why: &str) {
+        self.held.send_if_modified(|held| {
+            let news = held.take().is_some();
+            if news {
+                tracing::warn!(lease = self.name, why, "this replica lost the Lease");
+            }
+            news
+        });
+        self.leader.set(0);
+    }
+
+    /// Gives the Lease back, if it is still this replica's.
+    async fn release(&mut self) {
+        let released = timeout(RETRY, async {
+            let mut live = self.api.get(&self.name).await?;
+            let Some(spec) = live.spec.as_mut() else {
+                return Ok(());
+            };
+            if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+                return Ok(());
+            }
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+            self.api
+                .replace(&self.name, &PostParams::default(), &live)
+                .await
+                .map(|_| ())
+        });
+        match released.await {
+            Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease back"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, %error, "cannot give the Lease back; it expires by itself");
+            }
+            Err(_) => tracing::warn!(
+                lease = self.name,
+                "no time to give the Lease back; it expires by itself"
+            ),
+        }
+        self.lost("this process ends");
+    }
+}
+
+/// Whether candidate `me` may write itself into the Lease, which was last seen to change at `seen`.
+fn may_take(spec: Option<&LeaseSpec>, me: &str, seen: Instant, now: Instant) -> bool {
+    let holder = spec
+        .and_then(|spec| spec.holder_identity.as_deref())
+        .unwrap_or_default();
+    let seconds = spec
+        .and_then(|spec| spec.lease_duration_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    let duration = seconds.map_or(DURATION, Duration::from_secs);
+    holder.is_empty() || holder == me || now >= seen + duration
+}
+
+/// A conflict means that another candidate was faster, which is an answer and not a failure.
+fn settle(written: kube::Result<Lease>) -> Result<bool, Failure> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn expiry(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why an attempt told nothing about who holds the Lease.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("the API server did not answer in time")]
+    Slow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_by(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_from_its_holder_only_after_no_renewal_was_seen_for_its_duration() {
+        let seen = Instant::now();
+        let lease = held_by("a");
+        let at = |seconds| seen + Duration::from_secs(seconds);
+        assert!(!may_take(Some(&lease), "b", seen, at(14)));
+        assert!(may_take(Some(&lease), "b", seen, at(15)));
+        assert!(may_take(Some(&lease), "a", seen, at(1)), "a renewal");
+        assert!(may_take(Some(&held_by("")), "b", seen, at(0)), "given back");
+        assert!(may_take(None, "b", seen, at(0)), "an empty Lease");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leadership_ends_at_its_deadline_even_if_nothing_renews_or_revokes_it() {
+        let (held, receiver) = watch::channel(Some(Instant::now() + RENEW_DEADLINE));
+        let leadership = Leadership(receiver);
+        tokio::time::advance(RENEW_DEADLINE - Duration::from_millis(1)).await;
+        assert!(leadership.is_held());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!leadership.is_held());
+        drop(held);
+    }
+}

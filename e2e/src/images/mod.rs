@@ -1,0 +1,12 @@
+//! Outrigger's images: their content from one list, as OCI archives for the local cluster; the Dockerfiles in `images/`
+//! hold the same for releases, kept equal by a test.
+
+mod content;
+mod libraries;
+mod recipes;
+
+pub use content::{Config, Content, Entry, Image, content_hash};
+pub use recipes::{PROXY_PACKAGES, Package, bookinfo, outriggerd, proxyv2};
+
+#[cfg(test)]
+mod dockerfiles;

@@ -1,0 +1,199 @@
+//! The process tree of a cluster, seen from the process that started it (the other side: `scripts/`).
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::state::StateDir;
+use crate::wait;
+
+const SCRIPTS: &[(&str, &str)] = &[
+    ("hold.sh", include_str!("scripts/hold.sh")),
+    ("launch.sh", include_str!("scripts/launch.sh")),
+    ("clear.sh", include_str!("scripts/clear.sh")),
+];
+
+/// A running `launch.sh`. Dropping it ends every program and waits until the cluster is cleared.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    state: StateDir,
+    /// None once the cluster is kept.
+    holder: Option<Child>,
+    pipes: Mutex<Option<Pipes>>,
+}
+
+#[derive(Debug)]
+struct Pipes {
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Launcher {
+    /// Starts `launch.sh` (through `wrapper`, a command line that ends in running it) in a session of its own.
+    pub fn start(
+        state: StateDir,
+        wrapper: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
+        let scripts = state.path.join("scripts");
+        for (name, text) in SCRIPTS {
+            fs::write(scripts.join(name), text).with_context(|| format!("script {name}"))?;
+        }
+        let mut command = Command::new("setsid");
+        command
+            .arg("bash")
+            .arg(scripts.join("hold.sh"))
+            .args(wrapper)
+            .arg("bash")
+            .arg(scripts.join("launch.sh"));
+        command
+            .env("WORK", &state.path)
+            .envs(environment.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(state.lock.try_clone()?);
+        let mut holder = command
+            .spawn()
+            .context("setsid bash (Debian: util-linux, bash)")?;
+        let (Some(commands), Some(answers)) = (holder.stdin.take(), holder.stdout.take()) else {
+            bail!("no pipes to the launcher");
+        };
+        let pipes = Mutex::new(Some(Pipes {
+            commands,
+            answers: BufReader::new(answers),
+        }));
+        Ok(Self {
+            state,
+            holder: Some(holder),
+            pipes,
+        })
+    }
+
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// The process that holds the cluster.
+    pub fn pid(&self) -> Option<u32> {
+        self.holder.as_ref().map(Child::id)
+    }
+
+    /// Starts a program in the background; its output goes to a log of this name.
+    pub fn run(&self, name: &str, words: &[String]) -> Result<()> {
+        let script: Vec<String> = words.iter().map(|word| quote(word)).collect();
+        let path = self.state.path.join("run").join(format!("{name}.sh"));
+        fs::write(&path, format!("exec {}\n", script.join(" ")))
+            .with_context(|| path.display().to_string())?;
+        self.again(name)
+    }
+
+    /// Starts a program again that was [`run`](Self::run) before, with the same arguments.
+    pub fn again(&self, name: &str) -> Result<()> {
+        self.ask(&format!("run {name}"))
+    }
+
+    /// Kills a program and waits for its end.
+    pub fn stop(&self, name: &str) -> Result<()> {
+        self.ask(&format!("stop {name}"))
+    }
+
+    /// Lets the cluster outlive this process. Programs can be neither started nor stopped afterwards.
+    pub fn keep(mut self) -> Result<()> {
+        self.ask("keep")?;
+        self.holder = None;
+        Ok(())
+    }
+
+    /// Waits until `ready` answers Ok, and gives up early when the program `name` has ended. The error
+    /// ends with what the program logged last: its log goes away with the cluster.
+    pub fn wait_for<T>(
+        &self,
+        name: &str,
+        deadline: Duration,
+        mut ready: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let running = format!("running {name}");
+        let outcome = wait::until(deadline, &format!("{name} ready"), || match ready() {
+            Err(_) if self.ask(&running).is_err() => Ok(None),
+            outcome => outcome.map(Some),
+        });
+        match outcome {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => bail!("{name} ended while it was awaited\n{}", self.log_tail(name)),
+            Err(error) => Err(error.context(self.log_tail(name))),
+        }
+    }
+
+    /// The last lines that a program wrote.
+    pub fn log_tail(&self, name: &str) -> String {
+        const LINES: usize = 15;
+        let path = self.state.path.join("log").join(format!("{name}.log"));
+        let log = fs::read(&path)
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        format!(
+            "{name} logged last:\n{}",
+            lines[lines.len().saturating_sub(LINES)..].join("\n")
+        )
+    }
+
+    fn ask(&self, command: &str) -> Result<()> {
+        let mut pipes = self.locked();
+        let Some(pipes) = pipes.as_mut() else {
+            bail!("{command}: the cluster is kept")
+        };
+        writeln!(pipes.commands, "{command}")
+            .with_context(|| format!("{command}: the cluster has ended"))?;
+        let mut answer = String::new();
+        pipes.answers.read_line(&mut answer)?;
+        match answer.trim_end() {
+            "ok" => Ok(()),
+            "" => bail!(
+                "{command}: the cluster has ended\n{}",
+                self.log_tail("hold")
+            ),
+            answer => bail!("{command}: {answer}"),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Pipes>> {
+        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        self.locked().take();
+        if let Some(holder) = &mut self.holder {
+            // An error here has no one to go to; what is left is cleared by the next start.
+            let _ = holder.wait();
+        }
+    }
+}
+
+/// A word as the shell reads it back.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_words_survive_the_shell() {
+        for word in ["plain", "two words", "it's", "$HOME `x` \\ \"", ""] {
+            let shell = Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(word))])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(shell.stdout).unwrap(), word);
+        }
+    }
+}

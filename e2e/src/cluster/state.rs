@@ -1,0 +1,139 @@
+//! The directory of a cluster: everything it writes, and the lock that says it lives.
+//!
+//! `/var/tmp/outrigger-UID/KIND-NUMBER`, private to the user. The lock is a `flock` on the directory itself,
+//! held by the process that claimed it and, handed on, by the processes of the cluster: a directory whose
+//! lock is free belongs to a cluster that is dead, however it died, and may be cleared by anyone.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Clusters of one kind on one machine.
+const MOST: u8 = 250;
+
+/// A claimed directory. Whoever holds `lock` open keeps the claim.
+#[derive(Debug)]
+pub(super) struct StateDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Distinguishes this cluster from others of its kind on this machine.
+    pub number: u8,
+    /// The open, locked directory.
+    pub lock: File,
+}
+
+/// Claims the first free number of `kind` for which `usable` answers true. What a dead cluster left under
+/// this number is removed by `clear` before.
+pub(super) fn claim(
+    kind: &str,
+    clear: impl Fn(&Path, u8) -> Result<()>,
+    usable: impl Fn(u8) -> bool,
+) -> Result<StateDir> {
+    let base = base()?;
+    for number in 1..=MOST {
+        let path = base.join(format!("{kind}-{number}"));
+        private_directory(&base)?;
+        private_directory(&path)?;
+        let Some(lock) = try_lock(&path)? else {
+            continue;
+        };
+        if fs::read_dir(&path)?.next().is_some() {
+            clear(&path, number)?;
+            private_directory(&base)?;
+            private_directory(&path)?;
+        }
+        // Locked anew: clearing removed the directory that `lock` is of.
+        drop(lock);
+        let Some(lock) = try_lock(&path)? else {
+            continue;
+        };
+        if usable(number) {
+            for child in ["log", "run", "scripts"] {
+                private_directory(&path.join(child))?;
+            }
+            return Ok(StateDir { path, number, lock });
+        }
+        fs::remove_dir(&path).with_context(|| path.display().to_string())?;
+    }
+    bail!("{MOST} clusters of kind {kind} are running")
+}
+
+/// The directories of `kind` on this machine with their numbers; `alive` where a process holds the lock.
+pub(super) fn list(kind: &str) -> Result<Vec<Found>> {
+    let entries = match fs::read_dir(base()?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.context("state directory of the clusters")?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name
+            .strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|n| n.parse().ok());
+        if let Some(number) = number {
+            let alive = path.is_dir() && try_lock(&path)?.is_none();
+            found.push(Found {
+                path,
+                number,
+                alive,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// A directory that exists.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub number: u8,
+    pub alive: bool,
+}
+
+fn base() -> Result<PathBuf> {
+    Ok(PathBuf::from(format!(
+        "/var/tmp/outrigger-{}",
+        nix::unistd::geteuid()
+    )))
+}
+
+/// The locked directory; None where another process holds it, or removed it meanwhile.
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    let context = || format!("lock of {}", path.display());
+    let directory = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        directory => directory.with_context(context)?,
+    };
+    match directory.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(context),
+    }
+    let locked = directory.metadata().with_context(context)?;
+    let same =
+        fs::metadata(path).is_ok_and(|now| now.ino() == locked.ino() && now.dev() == locked.dev());
+    Ok(same.then_some(directory))
+}
+
+/// Makes `path` unless it exists, and refuses one that others may write: `/var/tmp` is everybody's.
+fn private_directory(path: &Path) -> Result<()> {
+    let context = || path.display().to_string();
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created.with_context(context),
+    }
+    let metadata = fs::symlink_metadata(path).with_context(context)?;
+    let ours = metadata.uid() == nix::unistd::geteuid().as_raw();
+    if !metadata.is_dir() || !ours || metadata.permissions().mode() & 0o022 != 0 {
+        bail!(
+            "{}: not a directory that only this user writes; remove it",
+            path.display()
+        );
+    }
+    Ok(())
+}

@@ -3,6 +3,8 @@
 //! A command is a module with `Arguments` (clap) and `Arguments::run(self) -> anyhow::Result<ExitCode>`:
 //! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
 
+pub mod crds;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,11 +18,20 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Print the CustomResourceDefinitions of networking.istio.io
+    Crds(crds::Arguments),
+}
 
 impl Arguments {
     /// Runs the command that was asked for and says with which status to exit.
     pub fn run(self) -> ExitCode {
-        match self.command {}
+        let result = match self.command {
+            Command::Crds(crds) => crds.run(),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("outrigger: {error:#}");
+            ExitCode::FAILURE
+        })
     }
 }

@@ -1,1 +1,177 @@
-//! What the objects of a [`crate::world::World`] mean together.
+//! What the objects of a [`crate::world::World`] mean together: which services there are under which names, which
+//! DestinationRules and VirtualServices speak about them, and from where each is seen.
+//!
+//! A Model is derived from a World and shares with the one before what did not change: [`Model::update`] takes out what
+//! the changed objects said and puts in what they say now, and tells which [`Subject`]s that touches.
+
+mod entries;
+mod host;
+mod index;
+mod visibility;
+
+use std::collections::BTreeSet;
+
+use crate::api::kind::Kind;
+use crate::world::{ObjectKey, World};
+
+pub use entries::{MESH_GATEWAY, Port, Routes, Rule, Service, applies_to_mesh};
+pub use host::{Host, is_short};
+pub use index::{Entry, HostIndex};
+pub use visibility::Visibility;
+
+/// What a change can touch, and what a verdict can depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// One object as it is.
+    Object(ObjectKey),
+    /// Which objects of a kind there are in a namespace, and what they say.
+    Namespace(Kind, std::sync::Arc<str>),
+    /// What is known of a host, or of all hosts under a wildcard.
+    Host(Topic, Host),
+}
+
+/// Who speaks about a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// Services and ServiceEntries.
+    Services,
+    /// DestinationRules.
+    Rules,
+    /// VirtualServices.
+    Routes,
+}
+
+/// The meaning of a World.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    services: HostIndex<Service>,
+    rules: HostIndex<Rule>,
+    routes: HostIndex<Routes>,
+}
+
+impl Model {
+    /// The Model of a whole World.
+    pub fn of(world: &World) -> Model {
+        let all = Kind::all().flat_map(|kind| world.keys(kind)).collect();
+        Model::default()
+            .update(&World::new(world.settings().clone()), world, &all)
+            .0
+    }
+
+    /// The Model of `new`, given that this is the Model of `old` and that only `changed` differ; both Worlds have the
+    /// same settings. Also says what the change touches.
+    pub fn update(
+        &self,
+        old: &World,
+        new: &World,
+        changed: &BTreeSet<ObjectKey>,
+    ) -> (Model, BTreeSet<Subject>) {
+        let mut model = self.clone();
+        let mut touched = BTreeSet::new();
+        for key in changed {
+            touched.insert(Subject::Object(key.clone()));
+            touched.insert(Subject::Namespace(key.kind, key.namespace.clone()));
+            model.withdraw(old, key, &mut touched);
+            model.enter(new, key, &mut touched);
+        }
+        (model, touched)
+    }
+
+    /// Services by host.
+    pub fn services(&self) -> &HostIndex<Service> {
+        &self.services
+    }
+
+    /// DestinationRules by host.
+    pub fn rules(&self) -> &HostIndex<Rule> {
+        &self.rules
+    }
+
+    /// VirtualServices by host.
+    pub fn routes(&self) -> &HostIndex<Routes> {
+        &self.routes
+    }
+
+    fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
+        let said = Said::by(world, key);
+        put(&mut self.services, said.services, Topic::Services, touched);
+        put(&mut self.rules, said.rules, Topic::Rules, touched);
+        put(&mut self.routes, said.routes, Topic::Routes, touched);
+    }
+
+    fn withdraw(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
+        let said = Said::by(world, key);
+        take(&mut self.services, &said.services, Topic::Services, touched);
+        take(&mut self.rules, &said.rules, Topic::Rules, touched);
+        take(&mut self.routes, &said.routes, Topic::Routes, touched);
+    }
+}
+
+fn put<T: Entry>(
+    index: &mut HostIndex<T>,
+    entries: Vec<T>,
+    topic: Topic,
+    touched: &mut BTreeSet<Subject>,
+) {
+    for entry in entries {
+        touched.insert(Subject::Host(topic, entry.host().clone()));
+        index.insert(entry);
+    }
+}
+
+fn take<T: Entry>(
+    index: &mut HostIndex<T>,
+    entries: &[T],
+    topic: Topic,
+    touched: &mut BTreeSet<Subject>,
+) {
+    for entry in entries {
+        touched.insert(Subject::Host(topic, entry.host().clone()));
+        index.remove(entry.host(), entry.source());
+    }
+}
+
+/// What one object of a World says about hosts; nothing when it is not there or does not decode.
+#[derive(Default)]
+struct Said {
+    services: Vec<Service>,
+    rules: Vec<Rule>,
+    routes: Vec<Routes>,
+}
+
+impl Said {
+    fn by(world: &World, key: &ObjectKey) -> Said {
+        let settings = world.settings();
+        let mut said = Said::default();
+        match key.kind {
+            Kind::Service => {
+                said.services = world
+                    .get(key)
+                    .and_then(|object| entries::of_service(key, object, settings))
+                    .into_iter()
+                    .collect();
+            }
+            Kind::ServiceEntry => {
+                said.services = world
+                    .get(key)
+                    .map(|object| entries::of_service_entry(key, object, settings))
+                    .unwrap_or_default();
+            }
+            Kind::DestinationRule => {
+                said.rules = world
+                    .get(key)
+                    .and_then(|object| entries::of_destination_rule(key, object, settings))
+                    .into_iter()
+                    .collect();
+            }
+            Kind::VirtualService => {
+                said.routes = world
+                    .get(key)
+                    .map(|object| entries::of_virtual_service(key, object, settings))
+                    .unwrap_or_default();
+            }
+            _ => {}
+        }
+        said
+    }
+}

@@ -1,0 +1,263 @@
+//! Messages → the status of their object.
+//!
+//! Conditions: `Accepted` (the object in itself is valid), `ResolvedRefs` (everything it names exists), `Conflicted`
+//! (only when it is), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it
+//! (kstatus reads `Ready=False` as in progress), absent otherwise. `validationMessages` has Istio's shape.
+//! Live status is read leniently: under Istio's own CRDs every member is optional and `observedGeneration` may be text.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::message::{Aspect, Level, Message};
+
+/// Longest message of a condition, in bytes; the API server refuses more than 32 KiB.
+const MESSAGE_LIMIT: usize = 32 * 1024;
+
+/// Most entries of `validationMessages`.
+const VALIDATION_MESSAGES_LIMIT: usize = 100;
+
+/// The object in itself is valid.
+pub const ACCEPTED: &str = "Accepted";
+/// Everything that the object names exists.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// Another object says otherwise, and wins.
+pub const CONFLICTED: &str = "Conflicted";
+/// The summary.
+pub const READY: &str = "Ready";
+/// Waiting cannot cure it.
+pub const STALLED: &str = "Stalled";
+
+/// The types of conditions that are ours; all others belong to somebody else and stay as they are.
+pub const OURS: [&str; 5] = [ACCEPTED, RESOLVED_REFS, CONFLICTED, READY, STALLED];
+
+/// One condition without its bookkeeping (generation, transition time).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type.
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// CamelCase, stable.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Condition {
+    fn new(kind: &str, status: &str, reason: &str, message: impl Into<String>) -> Condition {
+        Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// The condition of one type in a live status, as far as it can be read.
+    pub fn read(status: Option<&Value>, kind: &str) -> Option<Condition> {
+        let found = live_conditions(status).find(|condition| condition["type"] == kind)?;
+        let text = |name: &str| found[name].as_str().unwrap_or_default();
+        Some(Condition::new(
+            kind,
+            text("status"),
+            text("reason"),
+            text("message"),
+        ))
+    }
+}
+
+/// The conditions that an object with these messages must have; those of [`OURS`] that are not among them must be
+/// absent.
+pub fn desired(messages: &[Message]) -> Vec<Condition> {
+    let of = |aspect| Finding::of(messages, aspect);
+    let (accepted, conflicted, resolved) = (
+        of(Aspect::Accepted),
+        of(Aspect::Conflicted),
+        of(Aspect::ResolvedRefs),
+    );
+    let mut conditions = vec![
+        match &accepted {
+            Some(finding) => finding.condition(ACCEPTED, "False"),
+            None => Condition::new(ACCEPTED, "True", "Accepted", "The object is valid."),
+        },
+        match &resolved {
+            Some(finding) => finding.condition(RESOLVED_REFS, "False"),
+            None => Condition::new(
+                RESOLVED_REFS,
+                "True",
+                "ResolvedRefs",
+                "Everything that the object names exists.",
+            ),
+        },
+    ];
+    conditions.extend(
+        conflicted
+            .as_ref()
+            .map(|finding| finding.condition(CONFLICTED, "True")),
+    );
+    let stalled = accepted.or(conflicted);
+    conditions.push(match stalled.as_ref().or(resolved.as_ref()) {
+        Some(finding) => finding.condition(READY, "False"),
+        None => Condition::new(
+            READY,
+            "True",
+            "Ready",
+            "The object is valid and everything that it names exists.",
+        ),
+    });
+    conditions.extend(stalled.map(|finding| finding.condition(STALLED, "True")));
+    conditions
+}
+
+/// The merge patch (`{"status": …}`) that brings a live status to what the messages say, or `None` when it is there
+/// already. `generation` is the object's; `now` is the time of conditions whose status changes.
+///
+/// Conditions of other types, their order, and members of `status` that are not ours stay.
+pub fn status_patch(
+    live_status: Option<&Value>,
+    generation: i64,
+    messages: &[Message],
+    now: Timestamp,
+) -> Option<Value> {
+    let mut patch = Map::new();
+    let mut set = |name: &str, wanted: Value| {
+        let live = live_status.map_or(&Value::Null, |status| &status[name]);
+        let absent_is_empty = wanted.is_null() && live.as_array().is_some_and(Vec::is_empty);
+        if *live != wanted && !absent_is_empty {
+            patch.insert(name.to_owned(), wanted);
+        }
+    };
+    set(
+        "conditions",
+        conditions(live_status, generation, &desired(messages), now),
+    );
+    set("observedGeneration", json!(generation));
+    set("validationMessages", validation_messages(messages));
+    (!patch.is_empty()).then(|| json!({ "status": patch }))
+}
+
+/// What the messages of one aspect come to.
+struct Finding {
+    reason: &'static str,
+    text: String,
+}
+
+impl Finding {
+    fn of(messages: &[Message], aspect: Aspect) -> Option<Finding> {
+        let mut concerned: Vec<&Message> = messages
+            .iter()
+            .filter(|message| message.aspect == aspect)
+            .collect();
+        concerned.sort();
+        Some(Finding {
+            reason: concerned.first()?.reason,
+            text: summary(&concerned),
+        })
+    }
+
+    fn condition(&self, kind: &str, status: &str) -> Condition {
+        Condition::new(kind, status, self.reason, self.text.clone())
+    }
+}
+
+/// All lines, as many as fit.
+fn summary(messages: &[&Message]) -> String {
+    const SEPARATOR: &str = " | ";
+    /// Room for saying how many are left out.
+    const RESERVE: usize = 64;
+    let mut text = String::new();
+    for (index, message) in messages.iter().enumerate() {
+        let line = message.line();
+        if index > 0 && text.len() + SEPARATOR.len() + line.len() > MESSAGE_LIMIT - RESERVE {
+            text.push_str(&format!("{SEPARATOR}and {} more", messages.len() - index));
+            break;
+        }
+        if index > 0 {
+            text.push_str(SEPARATOR);
+        }
+        text.push_str(truncated(&line, MESSAGE_LIMIT - RESERVE));
+    }
+    text
+}
+
+fn truncated(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit.min(text.len()))]
+}
+
+fn live_conditions(status: Option<&Value>) -> impl Iterator<Item = &Value> {
+    status
+        .and_then(|status| status["conditions"].as_array())
+        .into_iter()
+        .flatten()
+}
+
+/// The whole list as it must be: live conditions keep their places, those that are new come last.
+fn conditions(
+    live_status: Option<&Value>,
+    generation: i64,
+    desired: &[Condition],
+    now: Timestamp,
+) -> Value {
+    let mut missing: Vec<&Condition> = desired.iter().collect();
+    let mut list = Vec::new();
+    for live in live_conditions(live_status) {
+        let kind = live["type"].as_str().unwrap_or_default();
+        if !OURS.contains(&kind) {
+            list.push(live.clone());
+        } else if let Some(place) = missing.iter().position(|condition| condition.kind == kind) {
+            list.push(condition(missing.remove(place), live, generation, now));
+        }
+    }
+    list.extend(
+        missing
+            .into_iter()
+            .map(|wanted| condition(wanted, &Value::Null, generation, now)),
+    );
+    Value::Array(list)
+}
+
+fn condition(wanted: &Condition, live: &Value, generation: i64, now: Timestamp) -> Value {
+    let since = live["lastTransitionTime"]
+        .as_str()
+        .filter(|time| {
+            live["status"] == wanted.status.as_str() && time.parse::<Timestamp>().is_ok()
+        })
+        .map_or_else(
+            || now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            str::to_owned,
+        );
+    json!({
+        "type": wanted.kind,
+        "status": wanted.status,
+        "reason": wanted.reason,
+        "message": wanted.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+    })
+}
+
+/// The messages in Istio's shape; `null` (no member) when there are none.
+fn validation_messages(messages: &[Message]) -> Value {
+    let mut sorted: Vec<&Message> = messages.iter().collect();
+    sorted.sort();
+    let list: Vec<Value> = sorted
+        .into_iter()
+        .take(VALIDATION_MESSAGES_LIMIT)
+        .map(|message| {
+            json!({
+                "type": {"code": message.code, "name": message.name},
+                "level": match message.level {
+                    Level::Error => "ERROR",
+                    Level::Warning => "WARNING",
+                    Level::Info => "INFO",
+                },
+                "documentationUrl": message.documentation_url(),
+            })
+        })
+        .collect();
+    if list.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(list)
+    }
+}

@@ -1,0 +1,60 @@
+//! Everything that analysis can say. Codes, names and levels are Istio's where the meaning is the same.
+
+use super::message::{Aspect, Diagnosis, Level};
+
+macro_rules! diagnoses {
+    ($( $(#[$doc:meta])* $constant:ident = $code:literal $name:literal, $level:ident, $aspect:ident, $reason:literal; )*) => {
+        $(
+            $(#[$doc])*
+            pub static $constant: Diagnosis = Diagnosis {
+                code: $code,
+                name: $name,
+                level: Level::$level,
+                reason: $reason,
+                aspect: Aspect::$aspect,
+            };
+        )*
+
+        /// All of them, by code.
+        pub static ALL: &[&Diagnosis] = &[$( &$constant, )*];
+    };
+}
+
+diagnoses! {
+    /// A route names a service that does not exist, or that the object's namespace cannot see.
+    HOST_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "HostNotFound";
+    /// A route names a port that its service does not have.
+    PORT_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "PortNotFound";
+    /// A route names a subset that no DestinationRule of the host defines.
+    SUBSET_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "SubsetNotFound";
+    /// A VirtualService names a Gateway that does not exist.
+    GATEWAY_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "GatewayNotFound";
+    /// A selector matches no workload.
+    WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "WorkloadNotFound";
+    /// The object is invalid in itself, or cannot even be read.
+    INVALID = "IST0106" "SchemaValidationError", Error, Accepted, "Invalid";
+    /// Another VirtualService routes the same host for the mesh, and comes first.
+    ROUTES_CONFLICT = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Conflicted, "HostConflict";
+    /// The same, said of the VirtualService that comes first.
+    ROUTES_CONTESTED = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Remark, "HostContested";
+    /// Two Sidecars select one workload.
+    SIDECARS_CONFLICT = "IST0110" "ConflictingSidecarWorkloadSelectors", Error, Conflicted, "SelectorConflict";
+    /// A namespace has more than one Sidecar without a selector.
+    SIDECARS_AMBIGUOUS = "IST0111" "MultipleSidecarsWithoutWorkloadSelectors", Error, Conflicted, "SelectorConflict";
+    /// A destination without a port names a service with several.
+    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired", Error, ResolvedRefs, "PortRequired";
+    /// TLS is originated without verifying the server.
+    UNVERIFIED_SERVER = "IST0128" "NoServerCertificateVerificationDestinationLevel", Warning, Remark, "ServerNotVerified";
+    /// The same, for one port.
+    UNVERIFIED_SERVER_PORT = "IST0129" "NoServerCertificateVerificationPortLevel", Warning, Remark, "ServerNotVerified";
+    /// A route that no request reaches.
+    UNREACHABLE_ROUTE = "IST0130" "VirtualServiceUnreachableRule", Warning, Remark, "UnreachableRoute";
+    /// A match that adds nothing to an earlier one.
+    INEFFECTIVE_MATCH = "IST0131" "VirtualServiceIneffectiveMatch", Info, Remark, "IneffectiveMatch";
+    /// No host of the VirtualService is served by the Gateway that it names.
+    HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway", Warning, Remark, "HostNotInGateway";
+    /// The object is valid, but a field of it is not what it seems.
+    QUESTIONABLE = "IST0133" "SchemaWarning", Warning, Remark, "Questionable";
+    /// A DestinationRule for a service that does not exist, or that its namespace cannot see.
+    UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound";
+}

@@ -1,0 +1,172 @@
+//! What a diagnosis says.
+
+use std::fmt;
+
+use crate::world::ObjectKey;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Traffic does not do what the object says.
+    Error,
+    /// It may do something else than meant.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+impl Level {
+    /// As Istio's command line prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "Error",
+            Level::Warning => "Warning",
+            Level::Info => "Info",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which condition of the object a message turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Aspect {
+    /// `Accepted`: the object in itself.
+    Accepted,
+    /// `Conflicted`: another object says otherwise, and wins.
+    Conflicted,
+    /// `ResolvedRefs`: what it names does not exist.
+    ResolvedRefs,
+    /// None: a remark.
+    Remark,
+}
+
+/// What can be said: one entry for each code and reason, all of them in [`super::diagnoses`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Istio's code where the meaning is Istio's (`IST0101`), else one of our own (`ORG0001`).
+    pub code: &'static str,
+    /// The code's name (`ReferencedResourceNotFound`).
+    pub name: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// The reason in conditions and events: CamelCase, stable.
+    pub reason: &'static str,
+    /// The condition that it turns.
+    pub aspect: Aspect,
+}
+
+impl Diagnosis {
+    /// This diagnosis of one object.
+    pub fn message(
+        &self,
+        object: &ObjectKey,
+        path: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Message {
+        Message {
+            code: self.code,
+            name: self.name,
+            level: self.level,
+            reason: self.reason,
+            aspect: self.aspect,
+            object: object.clone(),
+            path: path.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// One diagnosis of one object. Orders by level (errors first), code, object, field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// See [`Diagnosis::code`].
+    pub code: &'static str,
+    /// See [`Diagnosis::name`].
+    pub name: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// See [`Diagnosis::reason`].
+    pub reason: &'static str,
+    /// The condition that it turns.
+    pub aspect: Aspect,
+    /// The object that it is about.
+    pub object: ObjectKey,
+    /// The field, as in `spec.http[0].route[0].destination.subset`; empty when it is about the object as a whole.
+    pub path: String,
+    /// What was wanted and what exists instead, without the path.
+    pub text: String,
+}
+
+impl Message {
+    /// The field and what is wrong with it, in one line.
+    pub fn line(&self) -> String {
+        if self.path.is_empty() {
+            self.text.clone()
+        } else {
+            format!("{}: {}", self.path, self.text)
+        }
+    }
+
+    /// Where the code is explained; Istio's pages for Istio's codes.
+    pub fn documentation_url(&self) -> String {
+        format!(
+            "https://istio.io/latest/docs/reference/config/analysis/{}/",
+            self.code.to_lowercase()
+        )
+    }
+
+    fn rank(&self) -> (Level, &str, &ObjectKey, Vec<Step<'_>>, &str) {
+        (
+            self.level,
+            self.code,
+            &self.object,
+            steps(&self.path),
+            &self.text,
+        )
+    }
+}
+
+impl PartialOrd for Message {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Message {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+/// `Error [IST0101] (VirtualService default/reviews) spec.hosts[0]: …`
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} [{}] ({}) {}",
+            self.level,
+            self.code,
+            self.object,
+            self.line()
+        )
+    }
+}
+
+/// A part of a field path; numbers order as numbers.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Step<'a> {
+    Index(u64),
+    Name(&'a str),
+}
+
+fn steps(path: &str) -> Vec<Step<'_>> {
+    path.split(['.', '[', ']'])
+        .filter(|step| !step.is_empty())
+        .map(|step| step.parse().map_or(Step::Name(step), Step::Index))
+        .collect()
+}

@@ -1,0 +1,294 @@
+//! Destinations of routes: their hosts, ports and subsets exist.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::analysis::diagnoses as say;
+use crate::analysis::view::View;
+use crate::api::networking::{Destination, VirtualServiceSpec};
+use crate::model::{Host, Rule, Service, is_short};
+use crate::world::{ObjectKey, ServiceSpec};
+
+use super::gateways::gateway_key;
+use super::nearest::{misspelling, nearest_first};
+use super::{Inspected, Report};
+
+/// Most services of a namespace among which a misspelled one is looked for.
+const MOST_CANDIDATES: usize = 256;
+
+/// Every destination names a service that the object's namespace sees, and a port of it where it has several.
+/// Istio: IST0101 (host, mirror host, host:port), IST0112.
+pub(super) fn hosts_and_ports_exist(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    let namespace = &object.key.namespace;
+    for (path, destination) in destinations(object.spec) {
+        let host = view.resolve(&destination.host, namespace);
+        let known = view.services(&host);
+        let visible: Vec<&Arc<Service>> = known
+            .iter()
+            .copied()
+            .filter(|service| service.visibility.includes(namespace))
+            .collect();
+        match visible.first() {
+            Some(first) => {
+                let same: Vec<&Arc<Service>> = visible
+                    .iter()
+                    .copied()
+                    .filter(|other| other.host == first.host)
+                    .collect();
+                port_exists(&path, destination, &same, report);
+            }
+            None => {
+                let text = unknown_host(view, object.key, &destination.host, &host, &known);
+                report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), text);
+            }
+        }
+    }
+}
+
+fn port_exists(
+    path: &str,
+    destination: &Destination,
+    services: &[&Arc<Service>],
+    report: &mut Report<'_>,
+) {
+    let numbers: BTreeSet<u32> = services
+        .iter()
+        .flat_map(|service| service.ports.iter())
+        .map(|port| port.number)
+        .collect();
+    let source = services
+        .iter()
+        .map(|service| service.source.to_string())
+        .collect::<Vec<_>>()
+        .join(" and ");
+    let list = numbers
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match &destination.port {
+        Some(port) if !numbers.contains(&port.number) => {
+            let has = if numbers.is_empty() {
+                "no ports".to_owned()
+            } else {
+                list
+            };
+            let text = format!(
+                "host \"{}\" has no port {}; {source} has {has}",
+                destination.host, port.number
+            );
+            report.say(&say::PORT_NOT_FOUND, format!("{path}.port.number"), text);
+        }
+        None if numbers.len() > 1 => {
+            let text = format!("a port is needed, because {source} has several: {list}");
+            report.say(&say::PORT_REQUIRED, format!("{path}.host"), text);
+        }
+        _ => {}
+    }
+}
+
+/// Why a host is unknown, and what may have been meant.
+pub(super) fn unknown_host(
+    view: &View<'_>,
+    object: &ObjectKey,
+    written: &str,
+    host: &Host,
+    hidden: &[&Arc<Service>],
+) -> String {
+    let namespace = &object.namespace;
+    if let Some(service) = hidden.first() {
+        return format!(
+            "host \"{written}\" is not visible from namespace {namespace}; {} is exported to {}",
+            service.source, service.visibility
+        );
+    }
+    if !is_short(written) {
+        let completed = Host::new(&format!("{written}.svc.{}", view.settings().cluster_domain));
+        let hint = if view.services(&completed).is_empty() {
+            String::new()
+        } else {
+            format!("; did you mean \"{completed}\"?")
+        };
+        return format!(
+            "host \"{written}\" is not known: no Service or ServiceEntry defines it{hint}"
+        );
+    }
+    let services: Vec<&str> = view
+        .objects::<ServiceSpec>(namespace)
+        .map(|(key, _)| &*key.name)
+        .take(MOST_CANDIDATES)
+        .collect();
+    let hint = misspelling(written, services)
+        .map(|name| format!("; did you mean \"{name}\"?"))
+        .unwrap_or_default();
+    format!(
+        "host \"{written}\" is not known: there is no Service {namespace}/{written} and no ServiceEntry for {host}{hint}"
+    )
+}
+
+/// Every subset that a destination names is defined by the DestinationRules that apply to the client.
+/// Istio: IST0101 (host+subset, mirror+subset).
+pub(super) fn subsets_exist(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    let clients = clients(object);
+    for (path, destination) in destinations(object.spec) {
+        if destination.subset.is_empty() {
+            continue;
+        }
+        let host = view.resolve(&destination.host, &object.key.namespace);
+        let rules = view.rules(&host);
+        let services = view.services(&host);
+        let effective: Vec<Vec<&Arc<Rule>>> = clients
+            .iter()
+            .map(|client| {
+                effective_rules(&rules, &services, client, &view.settings().root_namespace)
+            })
+            .collect();
+        let defines = |rule: &&Arc<Rule>| {
+            rule.spec
+                .subsets
+                .iter()
+                .any(|subset| subset.name == destination.subset)
+        };
+        if !effective.iter().flatten().any(defines) {
+            let text = unknown_subset(
+                &destination.subset,
+                &host,
+                effective.iter().find(|rules| !rules.is_empty()),
+                &rules,
+            );
+            report.say(&say::SUBSET_NOT_FOUND, format!("{path}.subset"), text);
+        }
+    }
+}
+
+fn unknown_subset(
+    wanted: &str,
+    host: &Host,
+    effective: Option<&Vec<&Arc<Rule>>>,
+    all: &[&Arc<Rule>],
+) -> String {
+    let Some(effective) = effective else {
+        let without_effect = all
+            .iter()
+            .find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
+        return match without_effect {
+            Some(rule) => format!(
+                "subset \"{wanted}\" is not defined for this object's clients; {} defines it, but does not apply to them \
+                 (it is in namespace {} and exported to {})",
+                rule.source, rule.source.namespace, rule.visibility
+            ),
+            None => format!(
+                "subset \"{wanted}\" is not defined; there is no DestinationRule for {host}"
+            ),
+        };
+    };
+    let has = effective.iter().map(|rule| {
+        let names = nearest_first(
+            wanted,
+            rule.spec.subsets.iter().map(|subset| subset.name.as_str()),
+        );
+        let names = if names.is_empty() {
+            "no subsets".to_owned()
+        } else {
+            names.join(", ")
+        };
+        format!("{} has {names}", rule.source)
+    });
+    format!(
+        "subset \"{wanted}\" is not defined; {}",
+        has.collect::<Vec<_>>().join("; ")
+    )
+}
+
+/// The namespaces whose clients the routes are for: the object's own, and those of its gateways.
+fn clients(object: &Inspected<'_, VirtualServiceSpec>) -> BTreeSet<Arc<str>> {
+    let gateways = object
+        .spec
+        .gateways
+        .iter()
+        .filter_map(|gateway| gateway_key(gateway, &object.key.namespace));
+    std::iter::once(object.key.namespace.clone())
+        .chain(gateways.map(|key| key.namespace))
+        .collect()
+}
+
+/// The DestinationRules that apply to clients in a namespace: those of that namespace if there are any, else those of
+/// the service's, else those of the root namespace; among them, those with the most specific host.
+/// Istio: `PushContext.destinationRule`.
+fn effective_rules<'a>(
+    rules: &[&'a Arc<Rule>],
+    services: &[&Arc<Service>],
+    client: &str,
+    root: &str,
+) -> Vec<&'a Arc<Rule>> {
+    let service_namespaces = services.iter().map(|service| &*service.source.namespace);
+    for namespace in std::iter::once(client)
+        .chain(service_namespaces)
+        .chain([root])
+    {
+        let mut tier = rules
+            .iter()
+            .copied()
+            .filter(|rule| &*rule.source.namespace == namespace && rule.visibility.includes(client))
+            .peekable();
+        if let Some(most_specific) = tier.peek().map(|rule| &rule.host) {
+            return tier
+                .take_while(|rule| rule.host == *most_specific)
+                .collect();
+        }
+    }
+    Vec::new()
+}
+
+/// The destinations of an object's routes and mirrors that name a host, with their field paths.
+pub(super) fn destinations(spec: &VirtualServiceSpec) -> Vec<(String, &Destination)> {
+    let mut found = Vec::new();
+    for (i, http) in spec.http.iter().enumerate() {
+        for (j, route) in http.route.iter().enumerate() {
+            found.push((
+                format!("spec.http[{i}].route[{j}].destination"),
+                route.destination.as_ref(),
+            ));
+        }
+        found.push((format!("spec.http[{i}].mirror"), http.mirror.as_ref()));
+        for (j, mirror) in http.mirrors.iter().enumerate() {
+            found.push((
+                format!("spec.http[{i}].mirrors[{j}].destination"),
+                mirror.destination.as_ref(),
+            ));
+        }
+    }
+    let tls = spec
+        .tls
+        .iter()
+        .map(|tls| &tls.route)
+        .enumerate()
+        .map(|(i, routes)| ("tls", i, routes));
+    let tcp = spec
+        .tcp
+        .iter()
+        .map(|tcp| &tcp.route)
+        .enumerate()
+        .map(|(i, routes)| ("tcp", i, routes));
+    for (protocol, i, routes) in tls.chain(tcp) {
+        for (j, route) in routes.iter().enumerate() {
+            found.push((
+                format!("spec.{protocol}[{i}].route[{j}].destination"),
+                route.destination.as_ref(),
+            ));
+        }
+    }
+    found
+        .into_iter()
+        .filter_map(|(path, destination)| Some((path, destination?)))
+        .filter(|(_, destination)| !destination.host.is_empty())
+        .collect()
+}

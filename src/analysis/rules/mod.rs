@@ -1,0 +1,124 @@
+//! The table of rules, and what they have in common. One file per concern.
+
+mod conflicts;
+mod destination_rules;
+mod destinations;
+mod gateways;
+mod nearest;
+mod validity;
+
+use crate::api::metadata::Metadata;
+use crate::api::networking::{DestinationRuleSpec, VirtualServiceSpec};
+use crate::world::{Content, ObjectKey};
+
+use super::diagnoses as say;
+use super::message::{Diagnosis, Message};
+use super::view::View;
+
+/// One check, for the objects of one kind.
+pub struct Rule {
+    /// What it may say.
+    pub says: &'static [&'static Diagnosis],
+    check: Check,
+}
+
+/// What a rule looks at. A rule for a kind runs on objects that decode.
+enum Check {
+    Any(fn(&View<'_>, &ObjectKey, &mut Report<'_>)),
+    VirtualService(fn(&View<'_>, &Inspected<'_, VirtualServiceSpec>, &mut Report<'_>)),
+    DestinationRule(fn(&View<'_>, &Inspected<'_, DestinationRuleSpec>, &mut Report<'_>)),
+}
+
+/// All rules.
+pub static RULES: &[Rule] = &[
+    Rule {
+        says: &[&say::INVALID],
+        check: Check::Any(validity::objects_decode),
+    },
+    Rule {
+        says: &[
+            &say::HOST_NOT_FOUND,
+            &say::PORT_NOT_FOUND,
+            &say::PORT_REQUIRED,
+        ],
+        check: Check::VirtualService(destinations::hosts_and_ports_exist),
+    },
+    Rule {
+        says: &[&say::SUBSET_NOT_FOUND],
+        check: Check::VirtualService(destinations::subsets_exist),
+    },
+    Rule {
+        says: &[&say::GATEWAY_NOT_FOUND, &say::HOST_NOT_IN_GATEWAY],
+        check: Check::VirtualService(gateways::gateways_exist_and_serve_the_hosts),
+    },
+    Rule {
+        says: &[&say::ROUTES_CONFLICT, &say::ROUTES_CONTESTED],
+        check: Check::VirtualService(conflicts::mesh_hosts_are_routed_once),
+    },
+    Rule {
+        says: &[&say::UNKNOWN_RULE_HOST],
+        check: Check::DestinationRule(destination_rules::host_exists),
+    },
+];
+
+/// The object under inspection.
+pub(super) struct Inspected<'a, S> {
+    key: &'a ObjectKey,
+    #[expect(dead_code, reason = "rules on annotations and labels follow")]
+    meta: &'a Metadata,
+    spec: &'a S,
+}
+
+/// Takes what rules say about one object.
+pub(super) struct Report<'a> {
+    object: &'a ObjectKey,
+    messages: Vec<Message>,
+}
+
+impl Report<'_> {
+    fn say(&mut self, diagnosis: &Diagnosis, path: impl Into<String>, text: impl Into<String>) {
+        self.messages
+            .push(diagnosis.message(self.object, path, text));
+    }
+}
+
+/// What all rules say about an object.
+pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
+    let mut report = Report {
+        object: key,
+        messages: Vec::new(),
+    };
+    for rule in RULES {
+        match rule.check {
+            Check::Any(check) => check(view, key, &mut report),
+            Check::VirtualService(check) => inspect(view, key, check, &mut report),
+            Check::DestinationRule(check) => inspect(view, key, check, &mut report),
+        }
+    }
+    report.messages
+}
+
+fn inspect<S: Content>(
+    view: &View<'_>,
+    key: &ObjectKey,
+    check: fn(&View<'_>, &Inspected<'_, S>, &mut Report<'_>),
+    report: &mut Report<'_>,
+) {
+    if key.kind != S::KIND {
+        return;
+    }
+    let Some(object) = view.object::<S>(key) else {
+        return;
+    };
+    if let Some(spec) = object.spec() {
+        check(
+            view,
+            &Inspected {
+                key,
+                meta: &object.meta,
+                spec,
+            },
+            report,
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! "Did you mean": which of the names that exist is closest to the one that was wanted.
+
+/// Longest name that is compared; longer ones are as far apart as can be.
+const LONGEST: usize = 64;
+
+/// The names in order of their distance from what was wanted; equally distant ones keep their order.
+pub(super) fn nearest_first<'a>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Vec<&'a str> {
+    let mut ranked: Vec<(usize, &str)> = names
+        .into_iter()
+        .map(|name| (distance(wanted, name), name))
+        .collect();
+    ranked.sort_by_key(|(distance, _)| *distance);
+    ranked.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The one name that is close enough to be a misspelling of what was wanted.
+pub(super) fn misspelling<'a>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let name = *nearest_first(wanted, names).first()?;
+    (distance(wanted, name) <= (wanted.len() / 3).max(1)).then_some(name)
+}
+
+/// How many characters must be inserted, deleted, replaced or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > LONGEST || b.len() > LONGEST {
+        return usize::MAX;
+    }
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut current = vec![i];
+        for j in 1..=b.len() {
+            let replaced = previous[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(previous[j] + 1).min(current[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            current.push(least);
+        }
+        before = std::mem::replace(&mut previous, current);
+    }
+    previous[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_edits_and_swaps() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("v4", "v1", 1),
+            ("reveiws", "reviews", 1),
+            ("abc", "cab", 2),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn only_a_close_name_is_taken_for_a_misspelling() {
+        assert_eq!(
+            misspelling("reveiws", ["ratings", "reviews"]),
+            Some("reviews")
+        );
+        assert_eq!(misspelling("reviews", ["ratings", "details"]), None);
+        assert_eq!(misspelling("reviews", []), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! A World, its Model, and a verdict on every object.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::api::kind::Kind;
+use crate::model::{Model, Subject};
+use crate::world::{Change, ObjectKey, World};
+
+use super::dependents::Dependents;
+use super::message::Message;
+use super::rules;
+use super::view::View;
+
+/// Everything known at one moment. Immutable; cheap to clone and to update.
+///
+/// A Snapshot that was updated change by change equals the one made at once from the same World.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    world: World,
+    model: Arc<Model>,
+    verdicts: OrdMap<ObjectKey, Arc<Verdict>>,
+    dependents: Dependents,
+}
+
+/// What is said about one object, and what was looked at to say it.
+#[derive(Debug, Default)]
+struct Verdict {
+    messages: Vec<Message>,
+    seen: BTreeSet<Subject>,
+}
+
+impl Snapshot {
+    /// Derives everything from a World.
+    pub fn new(world: World) -> Snapshot {
+        let everything = Kind::all().flat_map(|kind| world.keys(kind)).collect();
+        let empty = Snapshot {
+            world: World::new(world.settings().clone()),
+            ..Snapshot::default()
+        };
+        empty.advance(world, everything).0
+    }
+
+    /// The Snapshot of `world`, which differs from this one's World by `changes`; also the objects whose status may
+    /// have to be written: those whose messages changed, and those that changed themselves.
+    ///
+    /// The cost follows what the changes concern. When the mesh-wide settings differ, everything is derived anew.
+    pub fn update(&self, world: World, changes: &[Change]) -> (Snapshot, Vec<ObjectKey>) {
+        if world.settings() != self.world.settings() {
+            let snapshot = Snapshot::new(world);
+            let all = self.verdicts.keys().chain(snapshot.verdicts.keys());
+            let differing: BTreeSet<ObjectKey> = all
+                .filter(|key| self.messages(key) != snapshot.messages(key))
+                .cloned()
+                .collect();
+            let changed = changes.iter().map(|change| change.key.clone());
+            let concerned: BTreeSet<ObjectKey> = differing.into_iter().chain(changed).collect();
+            return (snapshot, concerned.into_iter().collect());
+        }
+        let content = changes
+            .iter()
+            .filter(|change| change.content)
+            .map(|change| change.key.clone())
+            .collect();
+        let (snapshot, mut concerned) = self.advance(world, content);
+        concerned.extend(changes.iter().map(|change| change.key.clone()));
+        (snapshot, concerned.into_iter().collect())
+    }
+
+    /// The objects.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What they mean together.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// What is said about an object; nothing for one that is not there.
+    pub fn messages(&self, key: &ObjectKey) -> &[Message] {
+        self.verdicts
+            .get(key)
+            .map_or(&[], |verdict| &verdict.messages)
+    }
+
+    /// Everything that is said, errors first; see the order of [`Message`].
+    pub fn all_messages(&self) -> Vec<&Message> {
+        let mut all: Vec<&Message> = self
+            .verdicts
+            .values()
+            .flat_map(|verdict| &verdict.messages)
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn advance(
+        &self,
+        world: World,
+        changed: BTreeSet<ObjectKey>,
+    ) -> (Snapshot, BTreeSet<ObjectKey>) {
+        let (model, touched) = self.model.update(&self.world, &world, &changed);
+        let mut concerned = changed;
+        for subject in &touched {
+            self.dependents.collect(subject, &mut concerned);
+        }
+        let mut next = Snapshot {
+            world,
+            model: Arc::new(model),
+            ..self.clone()
+        };
+        let differing = concerned
+            .into_iter()
+            .filter(|key| next.judge(key))
+            .collect();
+        (next, differing)
+    }
+
+    /// Makes one object's verdict anew; whether its messages changed.
+    fn judge(&mut self, key: &ObjectKey) -> bool {
+        let old = self.verdicts.get(key).cloned().unwrap_or_default();
+        if !self.world.contains(key) {
+            self.dependents.replace(key, &old.seen, &BTreeSet::new());
+            self.verdicts.remove(key);
+            return !old.messages.is_empty();
+        }
+        let (messages, seen) = judge(&self.world, &self.model, key);
+        let differs = messages != old.messages;
+        self.dependents.replace(key, &old.seen, &seen);
+        self.verdicts
+            .insert(key.clone(), Arc::new(Verdict { messages, seen }));
+        differs
+    }
+}
+
+/// Runs the rules on one object of a World.
+fn judge(world: &World, model: &Model, key: &ObjectKey) -> (Vec<Message>, BTreeSet<Subject>) {
+    let view = View::new(world, model);
+    let mut messages = rules::run(&view, key);
+    messages.sort();
+    messages.dedup();
+    (messages, view.seen())
+}

@@ -1,0 +1,95 @@
+//! What rules see of the World and the Model. Every look is written down, so that a later change finds whom it concerns.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::{Entry, Host, HostIndex, Model, Routes, Rule, Service, Subject, Topic};
+use crate::world::{Content, Object, ObjectKey, Settings, World};
+
+/// The only access of rules to other objects.
+pub struct View<'a> {
+    world: &'a World,
+    model: &'a Model,
+    seen: RefCell<BTreeSet<Subject>>,
+}
+
+/// The entries that concern a host: its own, and those of wildcards that cover it (the longest first).
+pub type Found<'a, T> = Vec<&'a Arc<T>>;
+
+impl<'a> View<'a> {
+    pub(super) fn new(world: &'a World, model: &'a Model) -> View<'a> {
+        View {
+            world,
+            model,
+            seen: RefCell::default(),
+        }
+    }
+
+    pub(super) fn seen(self) -> BTreeSet<Subject> {
+        self.seen.into_inner()
+    }
+
+    fn look_at(&self, subject: Subject) {
+        self.seen.borrow_mut().insert(subject);
+    }
+
+    /// Mesh-wide settings; when they change, everything is derived anew.
+    pub fn settings(&self) -> &'a Settings {
+        self.world.settings()
+    }
+
+    /// What a host in an object of `namespace` means.
+    pub fn resolve(&self, host: &str, namespace: &str) -> Host {
+        Host::resolve(host, namespace, &self.settings().cluster_domain)
+    }
+
+    /// An object.
+    pub fn object<S: Content>(&self, key: &ObjectKey) -> Option<&'a Arc<Object<S>>> {
+        self.look_at(Subject::Object(key.clone()));
+        self.world.get(key)
+    }
+
+    /// The objects of a kind in a namespace, by name.
+    pub fn objects<S: Content>(
+        &self,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Arc<Object<S>>)> + use<'a, S> {
+        self.look_at(Subject::Namespace(S::KIND, namespace.clone()));
+        self.world.in_namespace(namespace)
+    }
+
+    /// Services and ServiceEntries of a host.
+    pub fn services(&self, host: &Host) -> Found<'a, Service> {
+        self.about(Topic::Services, self.model.services(), host)
+    }
+
+    /// Services and ServiceEntries whose host a wildcard covers, or that of the host itself.
+    pub fn services_below(&self, wildcard: &Host) -> impl Iterator<Item = &'a Arc<Service>> {
+        self.look_at(Subject::Host(Topic::Services, wildcard.clone()));
+        self.model
+            .services()
+            .below(wildcard)
+            .flat_map(|(_, services)| services)
+    }
+
+    /// DestinationRules of a host.
+    pub fn rules(&self, host: &Host) -> Found<'a, Rule> {
+        self.about(Topic::Rules, self.model.rules(), host)
+    }
+
+    /// VirtualServices that name exactly this host, the oldest first.
+    pub fn routes(&self, host: &Host) -> &'a [Arc<Routes>] {
+        self.look_at(Subject::Host(Topic::Routes, host.clone()));
+        self.model.routes().exact(host)
+    }
+
+    fn about<T: Entry>(&self, topic: Topic, index: &'a HostIndex<T>, host: &Host) -> Found<'a, T> {
+        self.look_at(Subject::Host(topic, host.clone()));
+        let mut found: Found<'a, T> = index.exact(host).iter().collect();
+        for wildcard in host.wildcards_above() {
+            found.extend(index.exact(&wildcard));
+        }
+        found
+    }
+}

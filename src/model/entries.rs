@@ -1,0 +1,212 @@
+//! What single objects say about hosts.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::networking::{DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec};
+use crate::world::{Object, ObjectKey, ServiceSpec, Settings};
+
+use super::host::Host;
+use super::index::Entry;
+use super::visibility::Visibility;
+
+/// The annotation by which a Kubernetes Service says from where it is seen; comma-separated, as `exportTo`.
+const SERVICE_EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+/// The name by which a VirtualService says that it applies to the sidecars.
+pub const MESH_GATEWAY: &str = "mesh";
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// A service of the registry: one host of a Service or of a ServiceEntry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its host.
+    pub host: Host,
+    /// The object that defines it.
+    pub source: ObjectKey,
+    /// When that was created.
+    pub created: Option<Timestamp>,
+    /// From where it is seen.
+    pub visibility: Visibility,
+    /// Its ports, as they are listed.
+    pub ports: Arc<[Port]>,
+}
+
+/// A DestinationRule, by the host that it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The host that it is for.
+    pub host: Host,
+    /// The DestinationRule.
+    pub source: ObjectKey,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// From where it is seen.
+    pub visibility: Visibility,
+    /// What it says.
+    pub spec: Arc<DestinationRuleSpec>,
+}
+
+/// A VirtualService, by a host that it routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routes {
+    /// The host that it routes.
+    pub host: Host,
+    /// The VirtualService.
+    pub source: ObjectKey,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// From where it is seen.
+    pub visibility: Visibility,
+    /// Whether it applies to sidecars (and not to gateways alone).
+    pub for_mesh: bool,
+    /// What it says.
+    pub spec: Arc<VirtualServiceSpec>,
+}
+
+macro_rules! entry {
+    ($($type:ty),*) => {$(
+        impl Entry for $type {
+            fn host(&self) -> &Host {
+                &self.host
+            }
+
+            fn source(&self) -> &ObjectKey {
+                &self.source
+            }
+
+            fn created(&self) -> Option<Timestamp> {
+                self.created
+            }
+        }
+    )*};
+}
+entry!(Service, Rule, Routes);
+
+/// Whether a VirtualService with these `gateways` applies to sidecars.
+pub fn applies_to_mesh(gateways: &[String]) -> bool {
+    gateways.is_empty() || gateways.iter().any(|gateway| gateway == MESH_GATEWAY)
+}
+
+pub(super) fn of_service(
+    key: &ObjectKey,
+    object: &Object<ServiceSpec>,
+    settings: &Settings,
+) -> Option<Service> {
+    let spec = object.spec()?;
+    let export_to: Vec<String> = object
+        .meta
+        .annotations
+        .get(SERVICE_EXPORT_TO)
+        .into_iter()
+        .flat_map(|list| list.split(','))
+        .map(|entry| entry.trim().to_owned())
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    Some(Service {
+        host: Host::of_service(&key.name, &key.namespace, &settings.cluster_domain),
+        source: key.clone(),
+        created: object.meta.created,
+        visibility: Visibility::of(
+            &export_to,
+            &settings.default_service_export_to,
+            &key.namespace,
+        ),
+        ports: spec
+            .ports
+            .iter()
+            .map(|port| Port {
+                number: port.port.into(),
+                name: port.name.clone(),
+            })
+            .collect(),
+    })
+}
+
+pub(super) fn of_service_entry(
+    key: &ObjectKey,
+    object: &Object<ServiceEntrySpec>,
+    settings: &Settings,
+) -> Vec<Service> {
+    let Some(spec) = object.spec() else {
+        return Vec::new();
+    };
+    let ports: Arc<[Port]> = spec
+        .ports
+        .iter()
+        .map(|port| Port {
+            number: port.number,
+            name: port.name.clone(),
+        })
+        .collect();
+    let visibility = Visibility::of(
+        &spec.export_to,
+        &settings.default_service_export_to,
+        &key.namespace,
+    );
+    spec.hosts
+        .iter()
+        .map(|host| Service {
+            host: Host::resolve(host, &key.namespace, &settings.cluster_domain),
+            source: key.clone(),
+            created: object.meta.created,
+            visibility: visibility.clone(),
+            ports: ports.clone(),
+        })
+        .collect()
+}
+
+pub(super) fn of_destination_rule(
+    key: &ObjectKey,
+    object: &Object<DestinationRuleSpec>,
+    settings: &Settings,
+) -> Option<Rule> {
+    let spec = object.spec.as_ref().ok()?;
+    Some(Rule {
+        host: Host::resolve(&spec.host, &key.namespace, &settings.cluster_domain),
+        source: key.clone(),
+        created: object.meta.created,
+        visibility: Visibility::of(
+            &spec.export_to,
+            &settings.default_destination_rule_export_to,
+            &key.namespace,
+        ),
+        spec: spec.clone(),
+    })
+}
+
+pub(super) fn of_virtual_service(
+    key: &ObjectKey,
+    object: &Object<VirtualServiceSpec>,
+    settings: &Settings,
+) -> Vec<Routes> {
+    let Ok(spec) = &object.spec else {
+        return Vec::new();
+    };
+    let visibility = Visibility::of(
+        &spec.export_to,
+        &settings.default_virtual_service_export_to,
+        &key.namespace,
+    );
+    let for_mesh = applies_to_mesh(&spec.gateways);
+    spec.hosts
+        .iter()
+        .map(|host| Routes {
+            host: Host::resolve(host, &key.namespace, &settings.cluster_domain),
+            source: key.clone(),
+            created: object.meta.created,
+            visibility: visibility.clone(),
+            for_mesh,
+            spec: spec.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! What can be stored: one table of kinds, their types and their maps.
+
+use serde_json::Value;
+
+use crate::api::kind::Kind;
+use crate::api::networking::{
+    DecodeError, DestinationRuleSpec, EnvoyFilterSpec, GatewaySpec, ProxyConfigSpec,
+    ServiceEntrySpec, SidecarSpec, VirtualServiceSpec, WorkloadEntrySpec, WorkloadGroupSpec,
+    decode,
+};
+
+use super::Store;
+use super::core::{NamespaceSpec, PodSpec, ServiceSpec};
+
+/// What objects of one kind say.
+pub trait Content: Sized + PartialEq + Send + Sync + 'static {
+    /// The kind.
+    const KIND: Kind;
+    /// Whether the stored `status` is kept.
+    const KEEPS_STATUS: bool;
+
+    /// Reads it from an object.
+    ///
+    /// # Errors
+    /// A field has the wrong type; the error names it.
+    fn decode(object: &Value) -> Result<Self, DecodeError>;
+
+    /// The map that holds objects of this kind.
+    #[doc(hidden)]
+    fn store(stores: &Stores) -> &Store<Self>;
+    /// The same, to change it.
+    #[doc(hidden)]
+    fn store_mut(stores: &mut Stores) -> &mut Store<Self>;
+}
+
+macro_rules! stores {
+    ($( $field:ident: $spec:ident = $kind:ident, $keeps_status:literal, $decode:expr; )*) => {
+        /// One persistent map per kind.
+        #[derive(Debug, Clone, Default)]
+        pub struct Stores {
+            $( $field: Store<$spec>, )*
+        }
+
+        $(
+            impl Content for $spec {
+                const KIND: Kind = Kind::$kind;
+                const KEEPS_STATUS: bool = $keeps_status;
+
+                fn decode(object: &Value) -> Result<Self, DecodeError> {
+                    $decode(object)
+                }
+
+                fn store(stores: &Stores) -> &Store<Self> {
+                    &stores.$field
+                }
+
+                fn store_mut(stores: &mut Stores) -> &mut Store<Self> {
+                    &mut stores.$field
+                }
+            }
+        )*
+    };
+}
+
+stores! {
+    virtual_services: VirtualServiceSpec = VirtualService, true, decode;
+    destination_rules: DestinationRuleSpec = DestinationRule, true, decode;
+    gateways: GatewaySpec = Gateway, true, decode;
+    service_entries: ServiceEntrySpec = ServiceEntry, true, decode;
+    sidecars: SidecarSpec = Sidecar, true, decode;
+    workload_entries: WorkloadEntrySpec = WorkloadEntry, true, decode;
+    workload_groups: WorkloadGroupSpec = WorkloadGroup, true, decode;
+    proxy_configs: ProxyConfigSpec = ProxyConfig, true, decode;
+    envoy_filters: EnvoyFilterSpec = EnvoyFilter, true, decode;
+    services: ServiceSpec = Service, true, ServiceSpec::read;
+    namespaces: NamespaceSpec = Namespace, false, NamespaceSpec::read;
+    pods: PodSpec = Pod, false, PodSpec::read;
+}
+
+/// Evaluates an expression with `$spec` standing for the type that belongs to a kind known only at run time.
+macro_rules! on_store {
+    ($kind:expr, $spec:ident => $body:expr) => {{
+        use crate::api::kind::Kind;
+        use crate::api::networking;
+        use crate::world;
+        macro_rules! with {
+            ($type:ty) => {{
+                type $spec = $type;
+                $body
+            }};
+        }
+        match $kind {
+            Kind::VirtualService => with!(networking::VirtualServiceSpec),
+            Kind::DestinationRule => with!(networking::DestinationRuleSpec),
+            Kind::Gateway => with!(networking::GatewaySpec),
+            Kind::ServiceEntry => with!(networking::ServiceEntrySpec),
+            Kind::Sidecar => with!(networking::SidecarSpec),
+            Kind::WorkloadEntry => with!(networking::WorkloadEntrySpec),
+            Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
+            Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
+            Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
+            Kind::Service => with!(world::ServiceSpec),
+            Kind::Namespace => with!(world::NamespaceSpec),
+            Kind::Pod => with!(world::PodSpec),
+        }
+    }};
+}
+pub(crate) use on_store;

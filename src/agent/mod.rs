@@ -1,1 +1,19 @@
 //! The program in every pod: capture, Envoy's bootstrap and supervision, health.
+//!
+//! It answers to the subcommands and flags of Istio's `pilot-agent`, today's and those of older versions: what they
+//! ask for and this version lacks is either refused by name or accepted and logged as being without effect.
+
+mod admin;
+mod bootstrap;
+mod capture;
+pub mod cli;
+mod drain;
+mod gateway;
+mod probe;
+mod proxy;
+mod settings;
+mod status;
+
+pub use bootstrap::bootstrap;
+pub use gateway::{listeners, read_ports};
+pub use settings::{ProxySettings, Role};

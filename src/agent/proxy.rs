@@ -1,0 +1,154 @@
+//! `proxy`: writes Envoy's configuration, runs Envoy, drains it and ends with it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ArgMatches;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::admin::Admin;
+use super::bootstrap::bootstrap;
+use super::cli::text;
+use super::drain;
+use super::gateway::{Listeners, PORTS_FILE};
+use super::settings::{ProxySettings, Role};
+use super::status::Status;
+
+/// How long Envoy may take to end when it is told to.
+const END: Duration = Duration::from_secs(10);
+
+/// `proxy`.
+pub(super) fn run(matches: &ArgMatches, json_logs: bool) -> Result<ExitCode> {
+    let role = if text(matches, "role").as_deref() == Some("router") { Role::Router } else { Role::Sidecar };
+    let env = |name: &str| std::env::var(name).ok();
+    // Variables that are no UTF-8 are none of ours.
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = ProxySettings::read(role, &|flag| text(matches, flag), &env, all, json_logs)?;
+    let ports_file = PathBuf::from(text(matches, "gatewayPorts").unwrap_or_else(|| PORTS_FILE.to_owned()));
+    runtime()?.block_on(supervise(&settings, ports_file))
+}
+
+/// One thread is enough: the work is Envoy's.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the async runtime")
+}
+
+async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let port = settings.status_port;
+    let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the agent's port {port}"))?;
+    let config = write_bootstrap(settings)?;
+
+    let admin = Admin::local(settings.admin_port);
+    let status = Arc::new(Status::new(admin.clone(), settings.role));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(status.clone().serve(listener));
+    if settings.role == Role::Router {
+        tasks.spawn(Listeners::start(ports_file, &settings.config_dir)?.watch());
+    }
+    let mut envoy = start(settings, &config)?;
+
+    let why = tokio::select! {
+        ended = envoy.wait() => {
+            let ended = ended?;
+            error!(status = %ended, "Envoy ended by itself");
+            return Ok(exit_code(ended));
+        }
+        ended = tasks.join_next() => {
+            stop(&mut envoy).await?;
+            return Err(match ended {
+                Some(Ok(Err(error))) => error,
+                Some(Err(error)) => error.into(),
+                _ => anyhow!("a part of the agent ended"),
+            });
+        }
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = status.quit_asked() => "POST /quitquitquit",
+    };
+    info!(why, drain = ?settings.termination, "the proxy is to end");
+    status.drain().await;
+    tokio::select! {
+        () = drain::finished(&admin, settings.termination) => {}
+        ended = envoy.wait() => return Ok(exit_code(ended?)),
+        _ = terminate.recv() => warn!("SIGTERM again: not waiting any longer"),
+        _ = interrupt.recv() => warn!("SIGINT again: not waiting any longer"),
+    }
+    Ok(exit_code(stop(&mut envoy).await?))
+}
+
+fn write_bootstrap(settings: &ProxySettings) -> Result<PathBuf> {
+    let directory = &settings.config_dir;
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+    let path = directory.join("envoy-rev.json");
+    let text = serde_json::to_string_pretty(&bootstrap(settings))?;
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}
+
+fn start(settings: &ProxySettings, config: &Path) -> Result<Child> {
+    let arguments = arguments(settings, config);
+    info!(binary = %settings.binary.display(), ?arguments, "starting Envoy");
+    // Envoy writes to the same standard output and error as the agent does: nothing is copied, nothing can lag.
+    Command::new(&settings.binary)
+        .args(arguments)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {}", settings.binary.display()))
+}
+
+/// Envoy's command line.
+fn arguments(settings: &ProxySettings, config: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-c".into(), config.into()];
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+    add(&["--drain-time-s", &settings.drain.as_secs().to_string()]);
+    add(&["--drain-strategy", "immediate"]);
+    add(&["--local-address-ip-version", "v4"]);
+    add(&["--file-flush-interval-msec", "1000"]);
+    add(&["--disable-hot-restart"]);
+    add(&["--allow-unknown-static-fields"]);
+    add(&["--skip-deprecated-logs"]);
+    add(&["-l", &settings.log_level]);
+    if !settings.component_log_level.is_empty() {
+        add(&["--component-log-level", &settings.component_log_level]);
+    }
+    if !settings.json_logs {
+        add(&["--log-format", "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"]);
+    }
+    if settings.concurrency > 0 {
+        add(&["--concurrency", &settings.concurrency.to_string()]);
+    }
+    arguments
+}
+
+/// Ends Envoy: politely, then not.
+async fn stop(envoy: &mut Child) -> Result<ExitStatus> {
+    if let Some(id) = envoy.id().and_then(|id| i32::try_from(id).ok()) {
+        kill(Pid::from_raw(id), Signal::SIGTERM).context("ending Envoy")?;
+    }
+    if let Ok(ended) = tokio::time::timeout(END, envoy.wait()).await {
+        return Ok(ended?);
+    }
+    warn!("Envoy does not end within {END:?}: killed");
+    envoy.kill().await?;
+    Ok(envoy.wait().await?)
+}
+
+/// Envoy's own status; as shells do it, 128 and the signal's number where it died of one.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

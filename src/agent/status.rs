@@ -1,0 +1,162 @@
+//! The agent's own port: readiness, metrics, and the end of the proxy.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tracing::{debug, warn};
+
+use super::admin::Admin;
+use super::drain;
+use super::settings::Role;
+
+/// Enough for probes, metrics and hooks together.
+const MOST_CONNECTIONS: usize = 64;
+/// How long a client may take to send its request's head.
+const HEAD: Duration = Duration::from_secs(5);
+/// Kubelet's probes wait 3 s by default in the injected pods.
+const READY: Duration = Duration::from_secs(2);
+const METRICS: Duration = Duration::from_secs(10);
+
+/// What the agent's port tells and does.
+pub(super) struct Status {
+    admin: Admin,
+    role: Role,
+    draining: AtomicBool,
+    quit: Notify,
+}
+
+impl Status {
+    pub(super) fn new(admin: Admin, role: Role) -> Self {
+        Self { admin, role, draining: AtomicBool::new(false), quit: Notify::new() }
+    }
+
+    /// Begins to drain, once: readiness ends and Envoy takes no new inbound connections.
+    pub(super) async fn drain(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            drain::begin(&self.admin, self.role).await;
+        }
+    }
+
+    /// Waits until somebody in the pod asks for the end of the proxy.
+    pub(super) async fn quit_asked(&self) {
+        self.quit.notified().await;
+    }
+
+    /// Serves for ever.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<()> {
+        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            let slot = slots.clone().acquire_owned().await?;
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let status = self.clone();
+                    tokio::spawn(async move {
+                        status.connection(stream, peer).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: accepting again at once would only spin.
+                    warn!(%error, "the agent's port can't accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(self.answer(&request, peer.ip().to_canonical()).await)
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        // One request a connection keeps a slot for as short as its answer takes.
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
+        if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+            debug!(%error, %peer, "connection to the agent's port");
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/healthz/ready") => self.ready().await,
+            (&Method::GET, "/stats/prometheus") => self.metrics().await,
+            (_, "/quitquitquit" | "/drain") if !is_own_pod(peer) => {
+                text(StatusCode::FORBIDDEN, "only from this pod, over 127.0.0.1\n")
+            }
+            (&Method::POST, "/quitquitquit") => {
+                self.quit.notify_one();
+                text(StatusCode::OK, "OK\n")
+            }
+            (&Method::POST, "/drain") => {
+                self.drain().await;
+                text(StatusCode::OK, "OK\n")
+            }
+            (_, "/healthz/ready" | "/stats/prometheus" | "/quitquitquit" | "/drain") => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "wrong method\n")
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    async fn ready(&self) -> Response<Full<Bytes>> {
+        if self.draining.load(Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        match self.admin.ask(Method::GET, "/ready", READY).await {
+            Ok(answer) if answer.status.is_success() => text(StatusCode::OK, ""),
+            Ok(answer) => {
+                let state = String::from_utf8_lossy(&answer.body);
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("Envoy is not live: {}\n", state.trim()))
+            }
+            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("Envoy does not answer: {error}\n")),
+        }
+    }
+
+    async fn metrics(&self) -> Response<Full<Bytes>> {
+        match self.admin.ask(Method::GET, "/stats/prometheus", METRICS).await {
+            Ok(answer) => {
+                let mut response = text(answer.status, answer.body);
+                let version = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, version);
+                response
+            }
+            Err(error) => text(StatusCode::BAD_GATEWAY, format!("Envoy does not answer: {error}\n")),
+        }
+    }
+}
+
+/// Not all of 127.0.0.0/8: connections from other pods that the sidecar passes on come from 127.0.0.6.
+fn is_own_pod(peer: IpAddr) -> bool {
+    peer == IpAddr::V4(Ipv4Addr::LOCALHOST) || peer == IpAddr::V6(Ipv6Addr::LOCALHOST)
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sidecar_passes_on_from_other_pods_does_not_count_as_the_own_pod() {
+        assert!(is_own_pod("127.0.0.1".parse().unwrap()));
+        assert!(is_own_pod("::1".parse().unwrap()));
+        assert!(!is_own_pod("127.0.0.6".parse().unwrap()));
+        assert!(!is_own_pod("10.0.0.7".parse().unwrap()));
+    }
+}

@@ -16,13 +16,32 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
     #[error("{host}:{port}: {source}")]
-    Connect { host: String, port: u16, source: std::io::Error },
+    Connect {
+        host: String,
+        port: u16,
+        source: std::io::Error,
+    },
     #[error("{host}:{port}{path}: {source}")]
-    Http { host: String, port: u16, path: String, source: hyper::Error },
+    Http {
+        host: String,
+        port: u16,
+        path: String,
+        source: hyper::Error,
+    },
     #[error("{host}:{port}{path}: {problem}")]
-    Request { host: String, port: u16, path: String, problem: String },
+    Request {
+        host: String,
+        port: u16,
+        path: String,
+        problem: String,
+    },
     #[error("{host}:{port}{path}: no answer within {limit:?}")]
-    Timeout { host: String, port: u16, path: String, limit: Duration },
+    Timeout {
+        host: String,
+        port: u16,
+        path: String,
+        limit: Duration,
+    },
 }
 
 /// An answer.
@@ -41,22 +60,46 @@ pub(super) struct Admin {
 impl Admin {
     /// On this pod's loopback address.
     pub(super) fn local(port: u16) -> Self {
-        Self { host: "127.0.0.1".to_owned(), port }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port,
+        }
     }
 
     /// Asks once, on a connection of its own, within `limit` from connecting to the last byte.
-    pub(super) async fn ask(&self, method: Method, path: &str, limit: Duration) -> Result<Answer, AdminError> {
-        tokio::time::timeout(limit, self.exchange(method, path)).await.unwrap_or_else(|_| {
-            Err(AdminError::Timeout { host: self.host.clone(), port: self.port, path: path.to_owned(), limit })
-        })
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        limit: Duration,
+    ) -> Result<Answer, AdminError> {
+        tokio::time::timeout(limit, self.exchange(method, path))
+            .await
+            .unwrap_or_else(|_| {
+                Err(AdminError::Timeout {
+                    host: self.host.clone(),
+                    port: self.port,
+                    path: path.to_owned(),
+                    limit,
+                })
+            })
     }
 
     async fn exchange(&self, method: Method, path: &str) -> Result<Answer, AdminError> {
         let (host, port) = (self.host.clone(), self.port);
         let stream = TcpStream::connect((self.host.as_str(), port))
             .await
-            .map_err(|source| AdminError::Connect { host: host.clone(), port, source })?;
-        let http = |source| AdminError::Http { host: host.clone(), port, path: path.to_owned(), source };
+            .map_err(|source| AdminError::Connect {
+                host: host.clone(),
+                port,
+                source,
+            })?;
+        let http = |source| AdminError::Http {
+            host: host.clone(),
+            port,
+            path: path.to_owned(),
+            source,
+        };
         let problem = |error: &dyn std::fmt::Display| AdminError::Request {
             host: host.clone(),
             port,
@@ -69,13 +112,18 @@ impl Admin {
             .header(HOST, format!("{host}:{port}"))
             .body(Empty::<Bytes>::new())
             .map_err(|error| problem(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(http)?;
         let exchange = async {
             let response = sender.send_request(request).await.map_err(http)?;
             let status = response.status();
             let body = Limited::new(response.into_body(), LARGEST_BODY);
-            let body = body.collect().await.map_err(|error| problem(&error))?.to_bytes();
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| problem(&error))?
+                .to_bytes();
             Ok(Answer { status, body })
         };
         tokio::pin!(exchange);

@@ -15,7 +15,18 @@ const HEALTH_PORT: u16 = 15021;
 /// Envoy's metrics.
 const METRICS_PORT: u16 = 15090;
 /// Ports of the proxy and its agent: a gateway can't listen on them.
-pub(super) const OWN_PORTS: [u16; 10] = [15000, 15001, 15004, 15006, 15008, 15020, HEALTH_PORT, 15053, 15055, METRICS_PORT];
+pub(super) const OWN_PORTS: [u16; 10] = [
+    15000,
+    15001,
+    15004,
+    15006,
+    15008,
+    15020,
+    HEALTH_PORT,
+    15053,
+    15055,
+    METRICS_PORT,
+];
 /// The directory below the configuration's where a router's listeners are, and the file there.
 pub(super) const LISTENERS_DIR: &str = "listeners";
 pub(super) const LISTENERS_FILE: &str = "lds.json";
@@ -28,8 +39,18 @@ const UNLIMITED: u32 = u32::MAX;
 #[must_use]
 pub fn bootstrap(settings: &ProxySettings) -> Value {
     let mut listeners = vec![
-        http_listener("metrics", METRICS_PORT, "stats", &routes("/stats/prometheus", "prometheus_stats")),
-        http_listener("health", HEALTH_PORT, "agent", &routes("/healthz/ready", "agent")),
+        http_listener(
+            "metrics",
+            METRICS_PORT,
+            "stats",
+            &routes("/stats/prometheus", "prometheus_stats"),
+        ),
+        http_listener(
+            "health",
+            HEALTH_PORT,
+            "agent",
+            &routes("/healthz/ready", "agent"),
+        ),
     ];
     let mut clusters = vec![
         static_cluster("prometheus_stats", Some(settings.admin_port)),
@@ -37,10 +58,23 @@ pub fn bootstrap(settings: &ProxySettings) -> Value {
         static_cluster("BlackHoleCluster", None),
     ];
     if settings.role == Role::Sidecar {
-        let outbound = ("virtualOutbound", OUTBOUND_PORT, "OUTBOUND", "PassthroughCluster");
-        let inbound = ("virtualInbound", INBOUND_PORT, "INBOUND", "InboundPassthroughCluster");
+        let outbound = (
+            "virtualOutbound",
+            OUTBOUND_PORT,
+            "OUTBOUND",
+            "PassthroughCluster",
+        );
+        let inbound = (
+            "virtualInbound",
+            INBOUND_PORT,
+            "INBOUND",
+            "InboundPassthroughCluster",
+        );
         listeners.extend([capture_listener(outbound), capture_listener(inbound)]);
-        clusters.extend([passthrough_cluster("PassthroughCluster", None), inbound_passthrough_cluster()]);
+        clusters.extend([
+            passthrough_cluster("PassthroughCluster", None),
+            inbound_passthrough_cluster(),
+        ]);
     }
     let mut bootstrap = json!({
         "node": {"id": settings.node_id, "cluster": settings.cluster, "metadata": settings.metadata},
@@ -111,7 +145,12 @@ fn capture_listener((name, port, direction, cluster): (&str, u16, &str, &str)) -
 }
 
 /// An HTTP listener on every address.
-pub(super) fn http_listener(name: &str, port: u16, stat_prefix: &str, virtual_hosts: &Value) -> Value {
+pub(super) fn http_listener(
+    name: &str,
+    port: u16,
+    stat_prefix: &str,
+    virtual_hosts: &Value,
+) -> Value {
     json!({
         "name": name,
         "address": address("0.0.0.0", port),
@@ -152,8 +191,10 @@ fn routes(path: &str, cluster: &str) -> Value {
 
 /// A cluster on loopback, or without any endpoint.
 fn static_cluster(name: &str, port: Option<u16>) -> Value {
-    let endpoints: Vec<Value> =
-        port.iter().map(|port| json!({"endpoint": {"address": address("127.0.0.1", *port)}})).collect();
+    let endpoints: Vec<Value> = port
+        .iter()
+        .map(|port| json!({"endpoint": {"address": address("127.0.0.1", *port)}}))
+        .collect();
     json!({
         "name": name,
         "type": "STATIC",
@@ -179,7 +220,8 @@ fn passthrough_cluster(name: &str, source: Option<&str>) -> Value {
         }]},
     });
     if let Some(source) = source {
-        cluster["upstream_bind_config"] = json!({"source_address": {"address": source, "port_value": 0}});
+        cluster["upstream_bind_config"] =
+            json!({"source_address": {"address": source, "port_value": 0}});
     }
     cluster
 }

@@ -11,29 +11,44 @@ use tracing::{debug, info, warn};
 use super::cli::{switched_on, text};
 use crate::capture::apply::{self, Variant};
 use crate::capture::{
-    DnsCapture, Family, Host, Interception, Leftovers, RuleSet, Settings, plan, restore_text, script,
+    DnsCapture, Family, Host, Interception, Leftovers, RuleSet, Settings, plan, restore_text,
+    script,
 };
 
 /// `istio-iptables`.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let settings = settings(matches)?;
+    let mut settings = settings(matches)?;
+    let dry_run = switched_on(matches, "dry-run");
+    if settings.dns != DnsCapture::Off && !dry_run {
+        warn!(
+            "DNS capture (--redirect-dns, ISTIO_META_DNS_CAPTURE) is not supported yet: queries are left alone"
+        );
+        settings.dns = DnsCapture::Off;
+    }
     let host = host(matches, &settings)?;
     let rules = plan(&settings, &host);
     let nftables = switched_on(matches, "native-nftables");
-    if switched_on(matches, "dry-run") {
-        dry_run(&rules, &host, nftables)?;
+    if dry_run {
+        print_rules(&rules, &host, nftables)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (flag, given) in [
         ("--native-nftables", nftables),
         ("--run-validation", switched_on(matches, "run-validation")),
         ("--cni-mode", switched_on(matches, "cni-mode")),
-        ("--network-namespace", text(matches, "network-namespace").is_some_and(|path| !path.is_empty())),
-        ("--istio-inbound-interception-mode (-m) TPROXY", settings.interception != Interception::Redirect),
-        ("--redirect-dns (ISTIO_META_DNS_CAPTURE)", settings.dns != DnsCapture::Off),
+        (
+            "--network-namespace",
+            text(matches, "network-namespace").is_some_and(|path| !path.is_empty()),
+        ),
+        (
+            "--istio-inbound-interception-mode (-m) TPROXY",
+            settings.interception != Interception::Redirect,
+        ),
     ] {
         if given {
-            bail!("{flag} is not supported yet; REDIRECT capture with iptables in the pod's own network is");
+            bail!(
+                "{flag} is not supported yet; REDIRECT capture with iptables in the pod's own network is"
+            );
         }
     }
     if switched_on(matches, "cleanup-only") {
@@ -44,11 +59,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if host.ipv6 {
-        warn!("this pod has IPv6 addresses, which are not captured yet: only IPv4 connections go through the proxy");
+        warn!(
+            "this pod has IPv6 addresses, which are not captured yet: only IPv4 connections go through the proxy"
+        );
     }
     let applied = apply::apply(&rules, variant(matches)?)?;
     for (table, count) in rules.counts(&[Family::V4]) {
-        info!(table = table.as_str(), rules = count, program = applied.program, "captured");
+        info!(
+            table = table.as_str(),
+            rules = count,
+            program = applied.program,
+            "captured"
+        );
     }
     debug!("{}", applied.text);
     Ok(ExitCode::SUCCESS)
@@ -81,7 +103,8 @@ fn settings(matches: &ArgMatches) -> Result<Settings> {
     let env = |name: &str| std::env::var(name).ok();
     let user = std::env::var("ENVOY_USER").unwrap_or_else(|_| "istio-proxy".to_owned());
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let (settings, notices) = Settings::read(&|flag| text(matches, flag), &env, user_id(&passwd, &user))?;
+    let (settings, notices) =
+        Settings::read(&|flag| text(matches, flag), &env, user_id(&passwd, &user))?;
     for notice in notices {
         warn!("{notice}");
     }
@@ -93,7 +116,9 @@ fn variant(matches: &ArgMatches) -> Result<Option<Variant>> {
         None | Some("") => Ok(None),
         Some("legacy") => Ok(Some(Variant::Legacy)),
         Some("nft") => Ok(Some(Variant::Nft)),
-        Some(other) => bail!("--force-iptables-binary {other:?}: allowed: legacy, nft, or nothing to try both"),
+        Some(other) => {
+            bail!("--force-iptables-binary {other:?}: allowed: legacy, nft, or nothing to try both")
+        }
     }
 }
 
@@ -108,7 +133,8 @@ fn host(matches: &ArgMatches, settings: &Settings) -> Result<Host> {
         Some(list) => nameserver_list(&list)?,
         None if settings.dns == DnsCapture::Off => Vec::new(),
         None => {
-            let text = fs::read_to_string("/etc/resolv.conf").context("reading /etc/resolv.conf for DNS capture")?;
+            let text = fs::read_to_string("/etc/resolv.conf")
+                .context("reading /etc/resolv.conf for DNS capture")?;
             nameservers(&text)
         }
     };
@@ -117,9 +143,17 @@ fn host(matches: &ArgMatches, settings: &Settings) -> Result<Host> {
 
 fn nameserver_list(list: &str) -> Result<Vec<IpAddr>> {
     let mut addresses = Vec::new();
-    for (index, item) in list.split(',').map(str::trim).enumerate().filter(|(_, item)| !item.is_empty()) {
+    for (index, item) in list
+        .split(',')
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, item)| !item.is_empty())
+    {
         let address = item.parse().with_context(|| {
-            format!("--host-dns {list:?}: item {}, {item:?}, cannot be used; allowed: IP addresses", index + 1)
+            format!(
+                "--host-dns {list:?}: item {}, {item:?}, cannot be used; allowed: IP addresses",
+                index + 1
+            )
         })?;
         addresses.push(address);
     }
@@ -130,7 +164,9 @@ fn nameserver_list(list: &str) -> Result<Vec<IpAddr>> {
 fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     let values = resolv_conf.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        (words.next() == Some("nameserver")).then(|| words.next()).flatten()
+        (words.next() == Some("nameserver"))
+            .then(|| words.next())
+            .flatten()
     });
     values.filter_map(|value| value.parse().ok()).collect()
 }
@@ -139,7 +175,9 @@ fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
 fn user_id(passwd: &str, user: &str) -> Option<u32> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(user)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next() == Some(user))
+            .then(|| fields.nth(1)?.parse().ok())
+            .flatten()
     })
 }
 
@@ -152,20 +190,27 @@ fn has_ipv6(if_inet6: &str) -> bool {
     })
 }
 
-fn dry_run(rules: &RuleSet, host: &Host, nftables: bool) -> Result<()> {
+fn print_rules(rules: &RuleSet, host: &Host, nftables: bool) -> Result<()> {
     let nothing = Leftovers::new();
     let mut text = String::new();
     if nftables {
         text.push_str(&format!("# nft\n{}", script(rules, host.ipv6)));
     } else {
-        text.push_str(&format!("# iptables-restore\n{}", restore_text(rules, Family::V4, &nothing)));
+        text.push_str(&format!(
+            "# iptables-restore\n{}",
+            restore_text(rules, Family::V4, &nothing)
+        ));
         if host.ipv6 {
-            text.push_str(&format!("# ip6tables-restore\n{}", restore_text(rules, Family::V6, &nothing)));
+            text.push_str(&format!(
+                "# ip6tables-restore\n{}",
+                restore_text(rules, Family::V6, &nothing)
+            ));
         }
     }
     print!("{text}");
     if let Some(path) = std::env::var_os("DRY_RUN_FILE_PATH").filter(|path| !path.is_empty()) {
-        fs::write(&path, &text).with_context(|| format!("DRY_RUN_FILE_PATH: writing {}", path.display()))?;
+        fs::write(&path, &text)
+            .with_context(|| format!("DRY_RUN_FILE_PATH: writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -61,12 +61,18 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let json = switched_on(&matches, "log_as_json");
     let level = log_level(matches.get_one::<String>("log_output_level"));
-    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    let format = if json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
     if let Err(error) = logs::init(format, &level) {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let Some((name, arguments)) = matches.subcommand() else { return ExitCode::FAILURE };
+    let Some((name, arguments)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
     let ignored: Vec<&str> = without_effect(name)
         .filter(|(_, flag, _)| given(arguments, flag))
         .map(|(_, flag, _)| *flag)
@@ -101,18 +107,26 @@ fn given(matches: &ArgMatches, flag: &str) -> bool {
     matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine)
 }
 
-fn without_effect(subcommand: &str) -> impl Iterator<Item = &'static (&'static str, &'static str, bool)> {
-    WITHOUT_EFFECT.iter().filter(move |(of, _, _)| of.is_empty() || *of == subcommand)
+fn without_effect(
+    subcommand: &str,
+) -> impl Iterator<Item = &'static (&'static str, &'static str, bool)> {
+    WITHOUT_EFFECT
+        .iter()
+        .filter(move |(of, _, _)| of.is_empty() || *of == subcommand)
 }
 
 /// The level of our own logs, from Istio's `scope:level` list: the level of `default`, or of no scope at all.
 /// Istio's other scopes don't exist here.
 fn log_level(given: Option<&String>) -> String {
     let levels = given.map(String::as_str).unwrap_or_default();
-    let default = levels.split(',').find_map(|item| match item.split_once(':') {
-        None => Some(item.trim()),
-        Some((scope, level)) => matches!(scope.trim(), "default" | "all").then_some(level.trim()),
-    });
+    let default = levels
+        .split(',')
+        .find_map(|item| match item.split_once(':') {
+            None => Some(item.trim()),
+            Some((scope, level)) => {
+                matches!(scope.trim(), "default" | "all").then_some(level.trim())
+            }
+        });
     match default {
         Some("none") => "off",
         Some("fatal" | "error") => "error",
@@ -125,12 +139,23 @@ fn log_level(given: Option<&String>) -> String {
 }
 
 fn value(long: &'static str, help: &'static str) -> Arg {
-    Arg::new(long).long(long).help(help).num_args(1).allow_hyphen_values(true).action(ArgAction::Set).global(false)
+    Arg::new(long)
+        .long(long)
+        .help(help)
+        .num_args(1)
+        .allow_hyphen_values(true)
+        .action(ArgAction::Set)
+        .global(false)
 }
 
 /// A switch as Go's flags know it: `--x`, `--x=true`, `--x=false`.
 fn switch(long: &'static str, help: &'static str) -> Arg {
-    Arg::new(long).long(long).help(help).num_args(0..=1).require_equals(true).default_missing_value("true")
+    Arg::new(long)
+        .long(long)
+        .help(help)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
 }
 
 fn command() -> Command {
@@ -140,52 +165,96 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg(value("log_output_level", "Levels of logs, as in default:info").global(true))
         .arg(switch("log_as_json", "Logs as JSON").global(true));
-    [iptables(), clean_iptables(), proxy(), wait(), request()].into_iter().fold(root, |root, subcommand| {
-        let name = subcommand.get_name().to_owned();
-        let ignored = without_effect(&name).map(|(_, flag, has_value)| {
-            if *has_value { value(flag, "").hide(true) } else { switch(flag, "").hide(true) }
-        });
-        root.subcommand(subcommand.args(ignored))
-    })
+    [iptables(), clean_iptables(), proxy(), wait(), request()]
+        .into_iter()
+        .fold(root, |root, subcommand| {
+            let name = subcommand.get_name().to_owned();
+            let ignored = without_effect(&name).map(|(_, flag, has_value)| {
+                if *has_value {
+                    value(flag, "").hide(true)
+                } else {
+                    switch(flag, "").hide(true)
+                }
+            });
+            root.subcommand(subcommand.args(ignored))
+        })
 }
 
 fn iptables() -> Command {
-    let flags = FLAGS.iter().filter(|flag| !flag.long.is_empty()).map(|flag| {
-        let arg = if flag.switch { switch(flag.long, flag.help) } else { value(flag.long, flag.help) };
-        match flag.short {
-            Some(short) => arg.short(short),
-            None => arg,
-        }
-    });
+    let flags = FLAGS
+        .iter()
+        .filter(|flag| !flag.long.is_empty())
+        .map(|flag| {
+            let arg = if flag.switch {
+                switch(flag.long, flag.help)
+            } else {
+                value(flag.long, flag.help)
+            };
+            match flag.short {
+                Some(short) => arg.short(short),
+                None => arg,
+            }
+        });
     Command::new("istio-iptables")
+        .args_override_self(true)
         .about("Programs the rules that send a pod's connections to its proxy")
         .args(flags)
         .arg(switch("dry-run", "Print the rules, change nothing").short('n'))
-        .arg(value("host-ipv6", "Capture IPv6 too (true or false) whatever addresses this host has"))
-        .arg(value("host-dns", "Name servers instead of those in /etc/resolv.conf, separated by commas"))
-        .arg(switch("native-nftables", "Rules for nft instead of iptables"))
+        .arg(value(
+            "host-ipv6",
+            "Capture IPv6 too (true or false) whatever addresses this host has",
+        ))
+        .arg(value(
+            "host-dns",
+            "Name servers instead of those in /etc/resolv.conf, separated by commas",
+        ))
+        .arg(switch(
+            "native-nftables",
+            "Rules for nft instead of iptables",
+        ))
         .arg(switch("skip-rule-apply", "Change nothing"))
-        .arg(switch("run-validation", "Check that rules set up by others work"))
+        .arg(switch(
+            "run-validation",
+            "Check that rules set up by others work",
+        ))
         .arg(switch("cleanup-only", "Take the rules out instead"))
-        .arg(switch("cni-mode", "Run on the node, for a pod's network namespace"))
+        .arg(switch(
+            "cni-mode",
+            "Run on the node, for a pod's network namespace",
+        ))
         .arg(value("network-namespace", "The pod's network namespace"))
-        .arg(value("force-iptables-binary", "The variant of iptables: legacy or nft"))
+        .arg(value(
+            "force-iptables-binary",
+            "The variant of iptables: legacy or nft",
+        ))
 }
 
 fn clean_iptables() -> Command {
-    let flags = FLAGS.iter().filter(|flag| !flag.long.is_empty()).map(|flag| {
-        let arg = if flag.switch { switch(flag.long, flag.help) } else { value(flag.long, flag.help) };
-        flag.short.map_or(arg.clone(), |short| arg.short(short))
-    });
+    let flags = FLAGS
+        .iter()
+        .filter(|flag| !flag.long.is_empty())
+        .map(|flag| {
+            let arg = if flag.switch {
+                switch(flag.long, flag.help)
+            } else {
+                value(flag.long, flag.help)
+            };
+            flag.short.map_or(arg.clone(), |short| arg.short(short))
+        });
     Command::new("istio-clean-iptables")
+        .args_override_self(true)
         .about("Takes out the rules of istio-iptables; give it the same flags")
         .args(flags)
         .arg(switch("dry-run", "Change nothing").short('n'))
-        .arg(value("force-iptables-binary", "The variant of iptables: legacy or nft"))
+        .arg(value(
+            "force-iptables-binary",
+            "The variant of iptables: legacy or nft",
+        ))
 }
 
 fn proxy() -> Command {
     Command::new("proxy")
+        .args_override_self(true)
         .about("Runs Envoy as a sidecar or as a gateway")
         .arg(
             Arg::new("role")
@@ -199,11 +268,23 @@ fn proxy() -> Command {
         .arg(value("serviceCluster", "Envoy's cluster name"))
         .arg(value("drainDuration", "How long Envoy drains connections"))
         .arg(value("proxyAdminPort", "Port of Envoy's admin interface"))
-        .arg(value("statusPort", "Port of the agent's own health and metrics"))
-        .arg(value("concurrency", "Worker threads of Envoy; 0 for one a core"))
+        .arg(value(
+            "statusPort",
+            "Port of the agent's own health and metrics",
+        ))
+        .arg(value(
+            "concurrency",
+            "Worker threads of Envoy; 0 for one a core",
+        ))
         .arg(value("proxyLogLevel", "Envoy's log level"))
-        .arg(value("proxyComponentLogLevel", "Envoy's log levels by component"))
-        .arg(value("gatewayPorts", "File with the ports that a router listens on"))
+        .arg(value(
+            "proxyComponentLogLevel",
+            "Envoy's log levels by component",
+        ))
+        .arg(value(
+            "gatewayPorts",
+            "File with the ports that a router listens on",
+        ))
 }
 
 fn wait() -> Command {
@@ -220,7 +301,11 @@ fn request() -> Command {
         .about("Asks Envoy's admin interface, or the agent with --debug-port=15020")
         .arg(value("debug-port", "Port to ask on this host").default_value("15000"))
         .arg(Arg::new("method").help("GET or POST").required(true))
-        .arg(Arg::new("path").help("Such as stats or drain").required(true))
+        .arg(
+            Arg::new("path")
+                .help("Such as stats or drain")
+                .required(true),
+        )
 }
 
 #[cfg(test)]

@@ -57,13 +57,19 @@ async fn active_connections(admin: &Admin) -> Option<u64> {
 fn sum_of_active(stats: &str) -> u64 {
     let gauges = stats.lines().filter_map(|line| line.split_once(": "));
     let counted = gauges.filter(|(name, _)| {
-        let own = ["listener.admin.", "listener.0.0.0.0_15021.", "listener.0.0.0.0_15090."];
+        let own = [
+            "listener.admin.",
+            "listener.0.0.0.0_15021.",
+            "listener.0.0.0.0_15090.",
+        ];
         name.ends_with(".downstream_cx_active")
             && !name.contains(".worker_")
             && !name.contains(".main_thread.")
             && !own.iter().any(|own| name.starts_with(own))
     });
-    counted.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).sum()
+    counted
+        .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
+        .sum()
 }
 
 #[cfg(test)]

@@ -29,21 +29,32 @@ pub fn read_ports(text: &str) -> (Vec<u16>, Vec<String>) {
     let (mut ports, mut problems) = (Vec::new(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         let list = line.split('#').next().unwrap_or_default();
-        let items = list.split(|c: char| c.is_whitespace() || c == ',').filter(|item| !item.is_empty());
+        let items = list
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .filter(|item| !item.is_empty());
         for item in items {
             match item.parse::<u16>() {
                 Ok(port) if OWN_PORTS.contains(&port) => {
-                    problems.push(format!("line {}: port {port} is the proxy's own", index + 1));
+                    problems.push(format!(
+                        "line {}: port {port} is the proxy's own",
+                        index + 1
+                    ));
                 }
                 Ok(port) if port != 0 => ports.push(port),
-                _ => problems.push(format!("line {}: {item:?} is not a port from 1 to 65535", index + 1)),
+                _ => problems.push(format!(
+                    "line {}: {item:?} is not a port from 1 to 65535",
+                    index + 1
+                )),
             }
         }
     }
     ports.sort_unstable();
     ports.dedup();
     if ports.len() > MOST_PORTS {
-        problems.push(format!("{} ports; only the first {MOST_PORTS} are used", ports.len()));
+        problems.push(format!(
+            "{} ports; only the first {MOST_PORTS} are used",
+            ports.len()
+        ));
         ports.truncate(MOST_PORTS);
     }
     (ports, problems)
@@ -82,8 +93,14 @@ impl Listeners {
     /// Makes the directory and writes the first version, which Envoy needs to find when it starts.
     pub(super) fn start(ports_file: PathBuf, config_dir: &Path) -> Result<Self> {
         let directory = config_dir.join(LISTENERS_DIR);
-        std::fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-        let mut listeners = Self { ports_file, directory, written: None, told: Vec::new() };
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("making {}", directory.display()))?;
+        let mut listeners = Self {
+            ports_file,
+            directory,
+            written: None,
+            told: Vec::new(),
+        };
         listeners.update()?;
         Ok(listeners)
     }
@@ -118,8 +135,10 @@ impl Listeners {
         let file = self.directory.join(LISTENERS_FILE);
         // Not in the watched directory: Envoy would read the half-written file's neighbour for nothing.
         let new = self.directory.with_extension("new");
-        std::fs::write(&new, listeners(&ports).to_string()).with_context(|| format!("writing {}", new.display()))?;
-        std::fs::rename(&new, &file).with_context(|| format!("moving {} into place", file.display()))?;
+        std::fs::write(&new, listeners(&ports).to_string())
+            .with_context(|| format!("writing {}", new.display()))?;
+        std::fs::rename(&new, &file)
+            .with_context(|| format!("moving {} into place", file.display()))?;
         info!(?ports, "gateway listeners written");
         self.written = Some(ports);
         Ok(())
@@ -134,7 +153,9 @@ impl Listeners {
             Err(error) => return Err(problem(error)),
         };
         let mut text = String::new();
-        file.take(LONGEST_FILE).read_to_string(&mut text).map_err(problem)?;
+        file.take(LONGEST_FILE)
+            .read_to_string(&mut text)
+            .map_err(problem)?;
         Ok(text)
     }
 

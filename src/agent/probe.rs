@@ -43,9 +43,12 @@ pub(super) fn wait(matches: &ArgMatches) -> Result<ExitCode> {
 /// `request`: asks once and prints the answer.
 pub(super) fn request(matches: &ArgMatches) -> Result<ExitCode> {
     let port = text(matches, "debug-port").unwrap_or_default();
-    let port: u16 = port.parse().with_context(|| format!("--debug-port {port:?}: allowed: a port from 1 to 65535"))?;
+    let port: u16 = port
+        .parse()
+        .with_context(|| format!("--debug-port {port:?}: allowed: a port from 1 to 65535"))?;
     let method = text(matches, "method").unwrap_or_default();
-    let method = Method::from_str(&method.to_uppercase()).with_context(|| format!("{method:?} is no HTTP method"))?;
+    let method = Method::from_str(&method.to_uppercase())
+        .with_context(|| format!("{method:?} is no HTTP method"))?;
     let path = text(matches, "path").unwrap_or_default();
     let path = format!("/{}", path.trim_start_matches('/'));
     let limit = Duration::from_secs(60);
@@ -59,7 +62,9 @@ pub(super) fn request(matches: &ArgMatches) -> Result<ExitCode> {
 
 fn number(matches: &ArgMatches, flag: &str) -> Result<u64> {
     let value = text(matches, flag).unwrap_or_default();
-    value.parse().with_context(|| format!("--{flag} {value:?}: allowed: a whole number"))
+    value
+        .parse()
+        .with_context(|| format!("--{flag} {value:?}: allowed: a whole number"))
 }
 
 fn split(url: &str) -> Result<(Admin, String)> {
@@ -67,10 +72,21 @@ fn split(url: &str) -> Result<(Admin, String)> {
     let host = uri.host().map(str::to_owned);
     match (uri.scheme_str(), host) {
         (Some("http"), Some(host)) => {
-            let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            Ok((Admin { host, port: uri.port_u16().unwrap_or(80) }, path))
+            let path = uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned();
+            Ok((
+                Admin {
+                    host,
+                    port: uri.port_u16().unwrap_or(80),
+                },
+                path,
+            ))
         }
-        _ => bail!("--url {url:?}: allowed: an address such as http://localhost:15021/healthz/ready"),
+        _ => {
+            bail!("--url {url:?}: allowed: an address such as http://localhost:15021/healthz/ready")
+        }
     }
 }
 
@@ -81,7 +97,10 @@ mod tests {
     #[test]
     fn an_url_is_split_into_where_and_what() {
         let (admin, path) = split("http://localhost:15021/healthz/ready").unwrap();
-        assert_eq!((admin.host.as_str(), admin.port, path.as_str()), ("localhost", 15021, "/healthz/ready"));
+        assert_eq!(
+            (admin.host.as_str(), admin.port, path.as_str()),
+            ("localhost", 15021, "/healthz/ready")
+        );
         assert!(split("https://localhost/").is_err());
         assert!(split("localhost").is_err());
     }

@@ -31,25 +31,36 @@ const END: Duration = Duration::from_secs(10);
 
 /// `proxy`.
 pub(super) fn run(matches: &ArgMatches, json_logs: bool) -> Result<ExitCode> {
-    let role = if text(matches, "role").as_deref() == Some("router") { Role::Router } else { Role::Sidecar };
+    let role = if text(matches, "role").as_deref() == Some("router") {
+        Role::Router
+    } else {
+        Role::Sidecar
+    };
     let env = |name: &str| std::env::var(name).ok();
     // Variables that are no UTF-8 are none of ours.
-    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let all = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = ProxySettings::read(role, &|flag| text(matches, flag), &env, all, json_logs)?;
-    let ports_file = PathBuf::from(text(matches, "gatewayPorts").unwrap_or_else(|| PORTS_FILE.to_owned()));
+    let ports_file =
+        PathBuf::from(text(matches, "gatewayPorts").unwrap_or_else(|| PORTS_FILE.to_owned()));
     runtime()?.block_on(supervise(&settings, ports_file))
 }
 
 /// One thread is enough: the work is Envoy's.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the async runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the async runtime")
 }
 
 async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let port = settings.status_port;
-    let listener = TcpListener::bind(("0.0.0.0", port)).await.with_context(|| format!("the agent's port {port}"))?;
+    let listener = TcpListener::bind(("0.0.0.0", port))
+        .await
+        .with_context(|| format!("the agent's port {port}"))?;
     let config = write_bootstrap(settings)?;
 
     let admin = Admin::local(settings.admin_port);
@@ -126,7 +137,10 @@ fn arguments(settings: &ProxySettings, config: &Path) -> Vec<OsString> {
         add(&["--component-log-level", &settings.component_log_level]);
     }
     if !settings.json_logs {
-        add(&["--log-format", "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"]);
+        add(&[
+            "--log-format",
+            "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
+        ]);
     }
     if settings.concurrency > 0 {
         add(&["--concurrency", &settings.concurrency.to_string()]);
@@ -149,6 +163,9 @@ async fn stop(envoy: &mut Child) -> Result<ExitStatus> {
 
 /// Envoy's own status; as shells do it, 128 and the signal's number where it died of one.
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -126,34 +126,61 @@ impl ProxySettings {
         json_logs: bool,
     ) -> Result<Self, ProxySettingsError> {
         let config: ProxyConfig = match env("PROXY_CONFIG").filter(|text| !text.trim().is_empty()) {
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|error| ProxySettingsError::ProxyConfig(error.to_string()))?
-            }
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|error| ProxySettingsError::ProxyConfig(error.to_string()))?,
             None => ProxyConfig::default(),
         };
-        let or = |name: &str, default: &str| env(name).filter(|value| !value.is_empty()).unwrap_or(default.to_owned());
+        let or = |name: &str, default: &str| {
+            env(name)
+                .filter(|value| !value.is_empty())
+                .unwrap_or(default.to_owned())
+        };
         let namespace = or("POD_NAMESPACE", "default");
         let (pod, ip) = (or("POD_NAME", "unknown"), or("INSTANCE_IP", "127.0.0.1"));
         let domain = arg("domain").unwrap_or_else(|| format!("{namespace}.svc.cluster.local"));
         let workload = or("ISTIO_META_WORKLOAD_NAME", "istio-proxy");
         let directory = |flag: &str, config: &Option<PathBuf>, default: &str| {
-            arg(flag).map(PathBuf::from).or(config.clone()).unwrap_or_else(|| PathBuf::from(default))
+            arg(flag)
+                .map(PathBuf::from)
+                .or(config.clone())
+                .unwrap_or_else(|| PathBuf::from(default))
         };
         Ok(Self {
             role,
             node_id: format!("{}~{ip}~{pod}.{namespace}~{domain}", role.as_str()),
-            cluster: arg("serviceCluster").or(config.service_cluster).unwrap_or(format!("{workload}.{namespace}")),
+            cluster: arg("serviceCluster")
+                .or(config.service_cluster)
+                .unwrap_or(format!("{workload}.{namespace}")),
             metadata: metadata(environment),
             config_dir: directory("configPath", &config.config_path, "/etc/istio/proxy"),
             binary: directory("binaryPath", &config.binary_path, "/usr/local/bin/envoy"),
-            admin_port: port("--proxyAdminPort", arg("proxyAdminPort"), config.proxy_admin_port, ADMIN_PORT)?,
-            status_port: port("--statusPort", arg("statusPort"), config.status_port, STATUS_PORT)?,
+            admin_port: port(
+                "--proxyAdminPort",
+                arg("proxyAdminPort"),
+                config.proxy_admin_port,
+                ADMIN_PORT,
+            )?,
+            status_port: port(
+                "--statusPort",
+                arg("statusPort"),
+                config.status_port,
+                STATUS_PORT,
+            )?,
             concurrency: concurrency(arg("concurrency"), config.concurrency, env)?,
             drain: match arg("drainDuration") {
-                Some(text) => text.parse::<parse::Duration>().ok().and_then(parse::Duration::to_std).ok_or(
-                    ProxySettingsError::Value { origin: "--drainDuration", value: text, allowed: LENGTH_OF_TIME },
-                )?,
-                None => config.drain_duration.and_then(parse::Duration::to_std).unwrap_or(DRAIN),
+                Some(text) => text
+                    .parse::<parse::Duration>()
+                    .ok()
+                    .and_then(parse::Duration::to_std)
+                    .ok_or(ProxySettingsError::Value {
+                        origin: "--drainDuration",
+                        value: text,
+                        allowed: LENGTH_OF_TIME,
+                    })?,
+                None => config
+                    .drain_duration
+                    .and_then(parse::Duration::to_std)
+                    .unwrap_or(DRAIN),
             },
             termination: termination(config.termination_drain_duration, env)?,
             log_level: arg("proxyLogLevel").unwrap_or_else(|| "warning".to_owned()),
@@ -164,7 +191,9 @@ impl ProxySettings {
 }
 
 fn metadata(environment: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    environment.filter_map(|(name, value)| Some((name.strip_prefix("ISTIO_META_")?.to_owned(), value))).collect()
+    environment
+        .filter_map(|(name, value)| Some((name.strip_prefix("ISTIO_META_")?.to_owned(), value)))
+        .collect()
 }
 
 fn port(
@@ -173,10 +202,16 @@ fn port(
     configured: Option<u16>,
     default: u16,
 ) -> Result<u16, ProxySettingsError> {
-    let Some(value) = given else { return Ok(configured.unwrap_or(default)) };
+    let Some(value) = given else {
+        return Ok(configured.unwrap_or(default));
+    };
     match value.parse() {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(ProxySettingsError::Value { origin, value, allowed: PORT }),
+        _ => Err(ProxySettingsError::Value {
+            origin,
+            value,
+            allowed: PORT,
+        }),
     }
 }
 
@@ -190,11 +225,17 @@ fn concurrency(
     match (given, configured) {
         (Some(value), _) => match value.parse() {
             Ok(threads) => Ok(threads),
-            Err(_) => Err(ProxySettingsError::Value { origin: "--concurrency", value, allowed: ALLOWED }),
+            Err(_) => Err(ProxySettingsError::Value {
+                origin: "--concurrency",
+                value,
+                allowed: ALLOWED,
+            }),
         },
         (None, Some(threads)) => Ok(threads),
         (None, None) => {
-            let limit = env("ISTIO_CPU_LIMIT").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
+            let limit = env("ISTIO_CPU_LIMIT")
+                .and_then(|limit| limit.parse().ok())
+                .filter(|limit| *limit > 0);
             Ok(limit.unwrap_or(CONCURRENCY))
         }
     }
@@ -205,11 +246,23 @@ fn seconds(
     env: &dyn Fn(&str) -> Option<String>,
     allowed: &'static str,
 ) -> Result<Option<Duration>, ProxySettingsError> {
-    let Some(value) = env(origin) else { return Ok(None) };
-    match (value.parse::<u64>(), value.parse::<parse::Duration>().ok().and_then(parse::Duration::to_std)) {
+    let Some(value) = env(origin) else {
+        return Ok(None);
+    };
+    match (
+        value.parse::<u64>(),
+        value
+            .parse::<parse::Duration>()
+            .ok()
+            .and_then(parse::Duration::to_std),
+    ) {
         (Ok(seconds), _) => Ok(Some(Duration::from_secs(seconds))),
         (_, Some(duration)) => Ok(Some(duration)),
-        _ => Err(ProxySettingsError::Value { origin, value, allowed }),
+        _ => Err(ProxySettingsError::Value {
+            origin,
+            value,
+            allowed,
+        }),
     }
 }
 
@@ -236,20 +289,48 @@ mod tests {
         env: &[(&str, &str)],
     ) -> Result<ProxySettings, ProxySettingsError> {
         let find = |pairs: &[(&str, &str)], name: &str| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         };
-        let all = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        ProxySettings::read(Role::Sidecar, &|name| find(args, name), &|name| find(env, name), all, false)
+        let all = env
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        ProxySettings::read(
+            Role::Sidecar,
+            &|name| find(args, name),
+            &|name| find(env, name),
+            all,
+            false,
+        )
     }
 
     #[test]
     fn a_pod_without_settings_gets_istios_defaults() {
-        let env = [("POD_NAME", "reviews-1"), ("POD_NAMESPACE", "shop"), ("INSTANCE_IP", "10.1.2.3")];
+        let env = [
+            ("POD_NAME", "reviews-1"),
+            ("POD_NAMESPACE", "shop"),
+            ("INSTANCE_IP", "10.1.2.3"),
+        ];
         let settings = read(&[], &env).unwrap();
-        assert_eq!(settings.node_id, "sidecar~10.1.2.3~reviews-1.shop~shop.svc.cluster.local");
+        assert_eq!(
+            settings.node_id,
+            "sidecar~10.1.2.3~reviews-1.shop~shop.svc.cluster.local"
+        );
         assert_eq!(settings.cluster, "istio-proxy.shop");
-        assert_eq!((settings.admin_port, settings.status_port, settings.concurrency), (15000, 15020, 2));
-        assert_eq!(settings.termination, Termination::After(Duration::from_secs(5)));
+        assert_eq!(
+            (
+                settings.admin_port,
+                settings.status_port,
+                settings.concurrency
+            ),
+            (15000, 15020, 2)
+        );
+        assert_eq!(
+            settings.termination,
+            Termination::After(Duration::from_secs(5))
+        );
         assert_eq!(settings.drain, Duration::from_secs(45));
     }
 
@@ -260,30 +341,56 @@ mod tests {
         let settings = read(&[("drainDuration", "1m5s")], &env).unwrap();
         assert_eq!(settings.concurrency, 3);
         assert_eq!(settings.drain, Duration::from_secs(65));
-        assert_eq!(settings.termination, Termination::After(Duration::from_secs(60)));
-        assert_eq!(read(&[], &[("ISTIO_CPU_LIMIT", "8")]).unwrap().concurrency, 8);
+        assert_eq!(
+            settings.termination,
+            Termination::After(Duration::from_secs(60))
+        );
+        assert_eq!(
+            read(&[], &[("ISTIO_CPU_LIMIT", "8")]).unwrap().concurrency,
+            8
+        );
     }
 
     #[test]
     fn an_idle_proxy_may_end_early_when_it_is_told_so() {
-        let env = [("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true"), ("MINIMUM_DRAIN_DURATION", "2s")];
-        assert_eq!(read(&[], &env).unwrap().termination, Termination::WhenIdle(Duration::from_secs(2)));
+        let env = [
+            ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true"),
+            ("MINIMUM_DRAIN_DURATION", "2s"),
+        ];
+        assert_eq!(
+            read(&[], &env).unwrap().termination,
+            Termination::WhenIdle(Duration::from_secs(2))
+        );
     }
 
     #[test]
     fn an_unusable_value_is_named_with_what_is_allowed() {
-        let error = |args: &[(&str, &str)], env: &[(&str, &str)]| read(args, env).unwrap_err().to_string();
+        let error =
+            |args: &[(&str, &str)], env: &[(&str, &str)]| read(args, env).unwrap_err().to_string();
         assert_eq!(
             error(&[("statusPort", "0")], &[]),
             "--statusPort \"0\" cannot be used; allowed: a port from 1 to 65535"
         );
-        assert!(error(&[("drainDuration", "soon")], &[]).starts_with("--drainDuration \"soon\" cannot be used"));
-        assert!(error(&[], &[("PROXY_CONFIG", "{\"concurrency\":\"x\"}")]).starts_with("PROXY_CONFIG is not the JSON"));
+        assert!(
+            error(&[("drainDuration", "soon")], &[])
+                .starts_with("--drainDuration \"soon\" cannot be used")
+        );
+        assert!(
+            error(&[], &[("PROXY_CONFIG", "{\"concurrency\":\"x\"}")])
+                .starts_with("PROXY_CONFIG is not the JSON")
+        );
     }
 
     #[test]
     fn metadata_of_the_environment_becomes_the_nodes() {
-        let settings = read(&[], &[("ISTIO_META_CLUSTER_ID", "Kubernetes"), ("HOME", "/")]).unwrap();
-        assert_eq!(settings.metadata.into_iter().collect::<Vec<_>>(), [("CLUSTER_ID".into(), "Kubernetes".into())]);
+        let settings = read(
+            &[],
+            &[("ISTIO_META_CLUSTER_ID", "Kubernetes"), ("HOME", "/")],
+        )
+        .unwrap();
+        assert_eq!(
+            settings.metadata.into_iter().collect::<Vec<_>>(),
+            [("CLUSTER_ID".into(), "Kubernetes".into())]
+        );
     }
 }

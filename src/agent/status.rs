@@ -39,7 +39,12 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new(admin: Admin, role: Role) -> Self {
-        Self { admin, role, draining: AtomicBool::new(false), quit: Notify::new() }
+        Self {
+            admin,
+            role,
+            draining: AtomicBool::new(false),
+            quit: Notify::new(),
+        }
     }
 
     /// Begins to drain, once: readiness ends and Envoy takes no new inbound connections.
@@ -82,7 +87,9 @@ impl Status {
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         // One request a connection keeps a slot for as short as its answer takes.
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .keep_alive(false);
         if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
             debug!(%error, %peer, "connection to the agent's port");
         }
@@ -92,9 +99,10 @@ impl Status {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz/ready") => self.ready().await,
             (&Method::GET, "/stats/prometheus") => self.metrics().await,
-            (_, "/quitquitquit" | "/drain") if !is_own_pod(peer) => {
-                text(StatusCode::FORBIDDEN, "only from this pod, over 127.0.0.1\n")
-            }
+            (_, "/quitquitquit" | "/drain") if !is_own_pod(peer) => text(
+                StatusCode::FORBIDDEN,
+                "only from this pod, over 127.0.0.1\n",
+            ),
             (&Method::POST, "/quitquitquit") => {
                 self.quit.notify_one();
                 text(StatusCode::OK, "OK\n")
@@ -118,21 +126,36 @@ impl Status {
             Ok(answer) if answer.status.is_success() => text(StatusCode::OK, ""),
             Ok(answer) => {
                 let state = String::from_utf8_lossy(&answer.body);
-                text(StatusCode::SERVICE_UNAVAILABLE, format!("Envoy is not live: {}\n", state.trim()))
+                text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("Envoy is not live: {}\n", state.trim()),
+                )
             }
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("Envoy does not answer: {error}\n")),
+            Err(error) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("Envoy does not answer: {error}\n"),
+            ),
         }
     }
 
     async fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.admin.ask(Method::GET, "/stats/prometheus", METRICS).await {
+        match self
+            .admin
+            .ask(Method::GET, "/stats/prometheus", METRICS)
+            .await
+        {
             Ok(answer) => {
                 let mut response = text(answer.status, answer.body);
-                let version = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                let version = hyper::header::HeaderValue::from_static(
+                    "text/plain; version=0.0.4; charset=utf-8",
+                );
                 response.headers_mut().insert(CONTENT_TYPE, version);
                 response
             }
-            Err(error) => text(StatusCode::BAD_GATEWAY, format!("Envoy does not answer: {error}\n")),
+            Err(error) => text(
+                StatusCode::BAD_GATEWAY,
+                format!("Envoy does not answer: {error}\n"),
+            ),
         }
     }
 }

@@ -81,7 +81,11 @@ pub struct Applied {
 /// What each variant said.
 pub fn apply(rules: &RuleSet, force: Option<Variant>) -> Result<Applied, ApplyError> {
     try_variants(force, |variant| {
-        let tables: Vec<Table> = rules.counts(&[Family::V4]).into_iter().map(|(table, _)| table).collect();
+        let tables: Vec<Table> = rules
+            .counts(&[Family::V4])
+            .into_iter()
+            .map(|(table, _)| table)
+            .collect();
         let leftovers = leftovers(variant, &tables, rules)?;
         restore(variant, restore_text(rules, Family::V4, &leftovers))
     })
@@ -124,7 +128,11 @@ fn try_variants<T>(
 fn leftovers(variant: Variant, tables: &[Table], rules: &RuleSet) -> Result<Leftovers, ApplyError> {
     let mut leftovers = Leftovers::new();
     for table in tables {
-        let mut found = Found::read(&run(&variant.program("-save"), &["-t", table.as_str()], None)?);
+        let mut found = Found::read(&run(
+            &variant.program("-save"),
+            &["-t", table.as_str()],
+            None,
+        )?);
         for rule in plain_hook_rules(rules, Family::V4, *table) {
             let mut arguments = vec!["-w", "5", "-t", table.as_str(), "-C"];
             arguments.extend(rule.split_whitespace());
@@ -148,10 +156,17 @@ fn restore(variant: Variant, text: String) -> Result<Applied, ApplyError> {
 
 /// Runs a program to its end and gives back its standard output.
 fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String, ApplyError> {
-    let failed = |source| ApplyError::Run { program: program.to_owned(), source };
+    let failed = |source| ApplyError::Run {
+        program: program.to_owned(),
+        source,
+    };
     let mut child = Command::new(program)
         .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -159,7 +174,9 @@ fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String,
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
         // A program that refuses the first lines stops reading; what it says then tells more than a broken pipe.
         match stdin.write_all(input.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(failed(error));
+            }
             _ => {}
         }
     }

@@ -18,16 +18,42 @@ pub struct Flag {
 }
 
 impl Flag {
-    const fn value(long: &'static str, short: char, env: &'static [&'static str], default: &'static str) -> Self {
-        Self { long, short: Some(short), env, default, switch: false, help: "" }
+    const fn value(
+        long: &'static str,
+        short: char,
+        env: &'static [&'static str],
+        default: &'static str,
+    ) -> Self {
+        Self {
+            long,
+            short: Some(short),
+            env,
+            default,
+            switch: false,
+            help: "",
+        }
     }
 
     const fn switch(long: &'static str, env: &'static [&'static str]) -> Self {
-        Self { long, short: None, env, default: "false", switch: true, help: "" }
+        Self {
+            long,
+            short: None,
+            env,
+            default: "false",
+            switch: true,
+            help: "",
+        }
     }
 
     const fn variable(env: &'static [&'static str], default: &'static str) -> Self {
-        Self { long: "", short: None, env, default, switch: false, help: "" }
+        Self {
+            long: "",
+            short: None,
+            env,
+            default,
+            switch: false,
+            help: "",
+        }
     }
 
     const fn help(self, help: &'static str) -> Self {
@@ -35,58 +61,102 @@ impl Flag {
     }
 }
 
-pub(super) const PROXY_PORT: Flag =
-    Flag::value("envoy-port", 'p', &[], "15001").help("The proxy's port for connections that leave the pod");
-pub(super) const INBOUND_PORT: Flag =
-    Flag::value("inbound-capture-port", 'z', &["INBOUND_CAPTURE_PORT"], "15006")
-        .help("The proxy's port for connections that enter the pod");
-pub(super) const TUNNEL_PORT: Flag = Flag::value("inbound-tunnel-port", 'e', &["INBOUND_TUNNEL_PORT"], "15008")
-    .help("Port of tunnels between proxies, never captured");
-pub(super) const PROXY_UID: Flag =
-    Flag::value("proxy-uid", 'u', &["PROXY_UID"], "").help("Users whose connections are not captured: the proxy's own");
-pub(super) const PROXY_GID: Flag =
-    Flag::value("proxy-gid", 'g', &["PROXY_GID"], "").help("Groups whose connections are not captured");
-pub(super) const MODE: Flag =
-    Flag::value("istio-inbound-interception-mode", 'm', &["ISTIO_INBOUND_INTERCEPTION_MODE"], "")
-        .help("How inbound connections are captured: REDIRECT or TPROXY");
-pub(super) const INBOUND: Flag = Flag::value("istio-inbound-ports", 'b', &["ISTIO_INBOUND_PORTS"], "")
-    .help("Inbound ports to capture; * for all, empty for none");
-pub(super) const INBOUND_EXCLUDE: Flag =
-    Flag::value("istio-local-exclude-ports", 'd', &["ISTIO_LOCAL_EXCLUDE_PORTS"], "")
-        .help("Inbound ports not to capture where all others are");
-pub(super) const EXCLUDE_INTERFACES: Flag =
-    Flag::value("istio-exclude-interfaces", 'c', &["ISTIO_EXCLUDE_INTERFACES"], "")
-        .help("Interfaces on which nothing is captured");
-pub(super) const OUTBOUND: Flag = Flag::value("istio-service-cidr", 'i', &["ISTIO_SERVICE_CIDR"], "")
-    .help("Networks to which connections are captured; * for all, empty for none");
-pub(super) const OUTBOUND_EXCLUDE: Flag =
-    Flag::value("istio-service-exclude-cidr", 'x', &["ISTIO_SERVICE_EXCLUDE_CIDR"], "")
-        .help("Networks to which connections are not captured");
-pub(super) const OUTBOUND_PORTS: Flag = Flag::value("istio-outbound-ports", 'q', &["ISTIO_OUTBOUND_PORTS"], "")
-    .help("Ports to which connections are captured whatever the address");
-pub(super) const OUTBOUND_PORTS_EXCLUDE: Flag =
-    Flag::value("istio-local-outbound-ports-exclude", 'o', &["ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"], "")
-        .help("Ports to which connections are not captured");
+pub(super) const PROXY_PORT: Flag = Flag::value("envoy-port", 'p', &[], "15001")
+    .help("The proxy's port for connections that leave the pod");
+pub(super) const INBOUND_PORT: Flag = Flag::value(
+    "inbound-capture-port",
+    'z',
+    &["INBOUND_CAPTURE_PORT"],
+    "15006",
+)
+.help("The proxy's port for connections that enter the pod");
+pub(super) const TUNNEL_PORT: Flag = Flag::value(
+    "inbound-tunnel-port",
+    'e',
+    &["INBOUND_TUNNEL_PORT"],
+    "15008",
+)
+.help("Port of tunnels between proxies, never captured");
+pub(super) const PROXY_UID: Flag = Flag::value("proxy-uid", 'u', &["PROXY_UID"], "")
+    .help("Users whose connections are not captured: the proxy's own");
+pub(super) const PROXY_GID: Flag = Flag::value("proxy-gid", 'g', &["PROXY_GID"], "")
+    .help("Groups whose connections are not captured");
+pub(super) const MODE: Flag = Flag::value(
+    "istio-inbound-interception-mode",
+    'm',
+    &["ISTIO_INBOUND_INTERCEPTION_MODE"],
+    "",
+)
+.help("How inbound connections are captured: REDIRECT or TPROXY");
+pub(super) const INBOUND: Flag =
+    Flag::value("istio-inbound-ports", 'b', &["ISTIO_INBOUND_PORTS"], "")
+        .help("Inbound ports to capture; * for all, empty for none");
+pub(super) const INBOUND_EXCLUDE: Flag = Flag::value(
+    "istio-local-exclude-ports",
+    'd',
+    &["ISTIO_LOCAL_EXCLUDE_PORTS"],
+    "",
+)
+.help("Inbound ports not to capture where all others are");
+pub(super) const EXCLUDE_INTERFACES: Flag = Flag::value(
+    "istio-exclude-interfaces",
+    'c',
+    &["ISTIO_EXCLUDE_INTERFACES"],
+    "",
+)
+.help("Interfaces on which nothing is captured");
+pub(super) const OUTBOUND: Flag =
+    Flag::value("istio-service-cidr", 'i', &["ISTIO_SERVICE_CIDR"], "")
+        .help("Networks to which connections are captured; * for all, empty for none");
+pub(super) const OUTBOUND_EXCLUDE: Flag = Flag::value(
+    "istio-service-exclude-cidr",
+    'x',
+    &["ISTIO_SERVICE_EXCLUDE_CIDR"],
+    "",
+)
+.help("Networks to which connections are not captured");
+pub(super) const OUTBOUND_PORTS: Flag =
+    Flag::value("istio-outbound-ports", 'q', &["ISTIO_OUTBOUND_PORTS"], "")
+        .help("Ports to which connections are captured whatever the address");
+pub(super) const OUTBOUND_PORTS_EXCLUDE: Flag = Flag::value(
+    "istio-local-outbound-ports-exclude",
+    'o',
+    &["ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"],
+    "",
+)
+.help("Ports to which connections are not captured");
 pub(super) const REROUTE_INTERFACES: Flag =
     Flag::value("kube-virt-interfaces", 'k', &["KUBE_VIRT_INTERFACES"], "")
         .help("Interfaces of virtual machines: what arrives there counts as outbound");
-pub(super) const TPROXY_MARK: Flag =
-    Flag::value("istio-inbound-tproxy-mark", 't', &["ISTIO_INBOUND_TPROXY_MARK"], "1337")
-        .help("Mark of packets that TPROXY hands over");
-pub(super) const TPROXY_TABLE: Flag =
-    Flag::value("istio-inbound-tproxy-route-table", 'r', &["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"], "133")
-        .help("Routing table for marked packets");
-pub(super) const REDIRECT_DNS: Flag = Flag::switch("redirect-dns", &["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"])
-    .help("Capture DNS queries to the name servers of /etc/resolv.conf");
-pub(super) const ALL_DNS: Flag =
-    Flag::switch("capture-all-dns", &["CAPTURE_ALL_DNS"]).help("With --redirect-dns: queries to any server");
+pub(super) const TPROXY_MARK: Flag = Flag::value(
+    "istio-inbound-tproxy-mark",
+    't',
+    &["ISTIO_INBOUND_TPROXY_MARK"],
+    "1337",
+)
+.help("Mark of packets that TPROXY hands over");
+pub(super) const TPROXY_TABLE: Flag = Flag::value(
+    "istio-inbound-tproxy-route-table",
+    'r',
+    &["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"],
+    "133",
+)
+.help("Routing table for marked packets");
+pub(super) const REDIRECT_DNS: Flag =
+    Flag::switch("redirect-dns", &["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"])
+        .help("Capture DNS queries to the name servers of /etc/resolv.conf");
+pub(super) const ALL_DNS: Flag = Flag::switch("capture-all-dns", &["CAPTURE_ALL_DNS"])
+    .help("With --redirect-dns: queries to any server");
 pub(super) const DROP_INVALID: Flag =
-    Flag::switch("drop-invalid", &["DROP_INVALID", "INVALID_DROP"]).help("Drop packets that belong to no connection");
-pub(super) const DUAL_STACK: Flag =
-    Flag::switch("dual-stack", &["DUAL_STACK", "ISTIO_DUAL_STACK"]).help("The pod has addresses of both families");
+    Flag::switch("drop-invalid", &["DROP_INVALID", "INVALID_DROP"])
+        .help("Drop packets that belong to no connection");
+pub(super) const DUAL_STACK: Flag = Flag::switch("dual-stack", &["DUAL_STACK", "ISTIO_DUAL_STACK"])
+    .help("The pod has addresses of both families");
 pub(super) const OWNER_GROUPS: Flag = Flag::variable(&["ISTIO_OUTBOUND_OWNER_GROUPS"], "*");
-pub(super) const OWNER_GROUPS_EXCLUDE: Flag = Flag::variable(&["ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"], "");
-pub(super) const LOOPBACK: Flag = Flag::variable(&["ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"], "127.0.0.1/32");
+pub(super) const OWNER_GROUPS_EXCLUDE: Flag =
+    Flag::variable(&["ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"], "");
+pub(super) const LOOPBACK: Flag =
+    Flag::variable(&["ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"], "127.0.0.1/32");
 
 /// Every setting of capture. Those without a long name come from the environment alone.
 pub const FLAGS: [Flag; 23] = [

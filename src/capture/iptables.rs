@@ -22,11 +22,17 @@ impl Found {
         let mut found = Self::default();
         for line in saved.lines() {
             if let Some(declared) = line.strip_prefix(':') {
-                found.chains.extend(declared.split_whitespace().next().and_then(own));
+                found
+                    .chains
+                    .extend(declared.split_whitespace().next().and_then(own));
             } else if let Some(rule) = line.strip_prefix("-A ") {
                 let words: Vec<&str> = rule.split_whitespace().collect();
                 let ours = words.first().copied().and_then(own).is_some();
-                if !ours && words.windows(2).any(|pair| pair[0] == "-j" && own(pair[1]).is_some()) {
+                if !ours
+                    && words
+                        .windows(2)
+                        .any(|pair| pair[0] == "-j" && own(pair[1]).is_some())
+                {
                     found.hooks.push(rule.to_owned());
                 }
             }
@@ -60,14 +66,26 @@ pub fn restore_text(rules: &RuleSet, family: Family, leftovers: &Leftovers) -> S
             continue;
         }
         let own = own_chains(&chains);
-        let unused: Vec<Chain> = found.chains.iter().copied().filter(|chain| !own.contains(chain)).collect();
+        let unused: Vec<Chain> = found
+            .chains
+            .iter()
+            .copied()
+            .filter(|chain| !own.contains(chain))
+            .collect();
         let mut lines = vec![format!("*{}", table.as_str())];
-        lines.extend(own.iter().map(|chain| format!(":{} - [0:0]", chain.as_str())));
+        lines.extend(
+            own.iter()
+                .map(|chain| format!(":{} - [0:0]", chain.as_str())),
+        );
         lines.extend(found.hooks.iter().map(|rule| format!("-D {rule}")));
         lines.extend(unused.iter().map(|chain| format!("-F {}", chain.as_str())));
         lines.extend(unused.iter().map(|chain| format!("-X {}", chain.as_str())));
         for (chain, rules) in &chains {
-            lines.extend(rules.iter().map(|rule| format!("-A {}{}", chain.as_str(), rule_text(rule))));
+            lines.extend(
+                rules
+                    .iter()
+                    .map(|rule| format!("-A {}{}", chain.as_str(), rule_text(rule))),
+            );
         }
         lines.push("COMMIT\n".to_owned());
         text.push_str(&lines.join("\n"));
@@ -83,10 +101,13 @@ pub fn clean_text(leftovers: &Leftovers) -> String {
 
 /// Chains of our own that the rules fill or jump to.
 fn own_chains(chains: &[(Chain, Vec<&Rule>)]) -> Vec<Chain> {
-    let jumps = chains.iter().flat_map(|(_, rules)| rules).filter_map(|rule| match rule.target {
-        Target::Jump(chain) => Some(chain),
-        _ => None,
-    });
+    let jumps = chains
+        .iter()
+        .flat_map(|(_, rules)| rules)
+        .filter_map(|rule| match rule.target {
+            Target::Jump(chain) => Some(chain),
+            _ => None,
+        });
     let mut own = Vec::new();
     for chain in chains.iter().map(|(chain, _)| *chain).chain(jumps) {
         if !chain.is_hook() && !own.contains(&chain) {
@@ -101,8 +122,13 @@ fn own_chains(chains: &[(Chain, Vec<&Rule>)]) -> Vec<Chain> {
 #[must_use]
 pub fn plain_hook_rules(rules: &RuleSet, family: Family, table: Table) -> Vec<String> {
     let mut hooks = Vec::new();
-    for (chain, rules) in rules.table(table, &[family]).filter(|(chain, _)| chain.is_hook()) {
-        let plain = rules.into_iter().filter(|rule| !matches!(rule.target, Target::Jump(_)));
+    for (chain, rules) in rules
+        .table(table, &[family])
+        .filter(|(chain, _)| chain.is_hook())
+    {
+        let plain = rules
+            .into_iter()
+            .filter(|rule| !matches!(rule.target, Target::Jump(_)));
         hooks.extend(plain.map(|rule| format!("{}{}", chain.as_str(), rule_text(rule))));
     }
     hooks
@@ -110,7 +136,12 @@ pub fn plain_hook_rules(rules: &RuleSet, family: Family, table: Table) -> Vec<St
 
 fn rule_text(rule: &Rule) -> String {
     let mut text = String::new();
-    for part in rule.matches.iter().map(match_text).chain([target_text(rule.target)]) {
+    for part in rule
+        .matches
+        .iter()
+        .map(match_text)
+        .chain([target_text(rule.target)])
+    {
         text.push(' ');
         text.push_str(&part);
     }
@@ -127,14 +158,23 @@ fn match_text(m: &Match) -> String {
         Match::In(name) => format!("-i {name}"),
         Match::Out(name) => format!("-o {name}"),
         Match::Address(Direction::Source, cidr, negated) => format!("{}-s {cidr}", not(*negated)),
-        Match::Address(Direction::Destination, cidr, negated) => format!("{}-d {cidr}", not(*negated)),
+        Match::Address(Direction::Destination, cidr, negated) => {
+            format!("{}-d {cidr}", not(*negated))
+        }
         Match::Port(direction, ports, negated) => port_text(*direction, ports, *negated),
-        Match::Owner(OwnerKind::User, id, negated) => format!("-m owner {}--uid-owner {id}", not(*negated)),
-        Match::Owner(OwnerKind::Group, id, negated) => format!("-m owner {}--gid-owner {id}", not(*negated)),
+        Match::Owner(OwnerKind::User, id, negated) => {
+            format!("-m owner {}--uid-owner {id}", not(*negated))
+        }
+        Match::Owner(OwnerKind::Group, id, negated) => {
+            format!("-m owner {}--gid-owner {id}", not(*negated))
+        }
         Match::Mark(mark, negated) => format!("-m mark {}--mark {mark}", not(*negated)),
         Match::ConnectionMark(mark) => format!("-m connmark --mark {mark}"),
         Match::State(states) => {
-            let states: Vec<String> = states.iter().map(|state| state.as_str().to_uppercase()).collect();
+            let states: Vec<String> = states
+                .iter()
+                .map(|state| state.as_str().to_uppercase())
+                .collect();
             format!("-m conntrack --ctstate {}", states.join(","))
         }
     }
@@ -164,7 +204,9 @@ fn target_text(target: Target) -> String {
         Target::Accept => "-j ACCEPT".to_owned(),
         Target::Drop => "-j DROP".to_owned(),
         Target::Redirect(port) => format!("-j REDIRECT --to-ports {port}"),
-        Target::Tproxy { port, mark } => format!("-j TPROXY --tproxy-mark {mark}/0xffffffff --on-port {port}"),
+        Target::Tproxy { port, mark } => {
+            format!("-j TPROXY --tproxy-mark {mark}/0xffffffff --on-port {port}")
+        }
         Target::SetMark(mark) => format!("-j MARK --set-mark {mark}"),
         Target::SaveMark => "-j CONNMARK --save-mark".to_owned(),
         Target::RestoreMark => "-j CONNMARK --restore-mark".to_owned(),

@@ -15,7 +15,10 @@ impl Cidr {
     /// The network of one address alone.
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
-        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+        Self {
+            address,
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// The address part; bits beyond the prefix may be set.
@@ -38,8 +41,14 @@ impl Cidr {
 
     /// 127.0.0.1 and ::1, each alone.
     pub const LOOPBACK: [Self; 2] = [
-        Self { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix: 32 },
-        Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            prefix: 32,
+        },
+        Self {
+            address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+            prefix: 128,
+        },
     ];
 }
 
@@ -54,7 +63,11 @@ impl FromStr for Cidr {
             return Err(());
         }
         let prefix: u8 = prefix.parse().map_err(drop)?;
-        if prefix > longest { Err(()) } else { Ok(Self { address, prefix }) }
+        if prefix > longest {
+            Err(())
+        } else {
+            Ok(Self { address, prefix })
+        }
     }
 }
 
@@ -83,8 +96,14 @@ impl FromStr for Interface {
     fn from_str(text: &str) -> Result<Self, ()> {
         let shaped = text.len() <= 15
             && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if shaped { Ok(Self(text.to_owned())) } else { Err(()) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if shaped {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(())
+        }
     }
 }
 
@@ -110,9 +129,18 @@ impl FromStr for Owner {
     fn from_str(text: &str) -> Result<Self, ()> {
         let number = text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok();
         let name = text.len() <= 32
-            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if number || name { Ok(Self(text.to_owned())) } else { Err(()) }
+            && text
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if number || name {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(())
+        }
     }
 }
 

@@ -20,8 +20,12 @@ pub use iptables::{Found, Leftovers, clean_text, plain_hook_rules, restore_text}
 pub use lists::{Cidr, Interface, Owner};
 pub use nftables::script;
 pub use plan::plan;
-pub use rules::{Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target};
-pub use settings::{DnsCapture, Interception, OwnerGroups, Ports, Ranges, SettingError, Settings, SettingsError};
+pub use rules::{
+    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target,
+};
+pub use settings::{
+    DnsCapture, Interception, OwnerGroups, Ports, Ranges, SettingError, Settings, SettingsError,
+};
 
 use std::net::IpAddr;
 
@@ -33,4 +37,3 @@ pub struct Host {
     /// The name servers of `/etc/resolv.conf`; only DNS capture reads them.
     pub nameservers: Vec<IpAddr>,
 }
-

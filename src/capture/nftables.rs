@@ -2,13 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::rules::{Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target};
+use super::rules::{
+    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target,
+};
 
 /// The script that `nft -f` takes, both families in one table of family `inet`: one transaction. Tables are emptied
 /// first, so that a second run replaces the first.
 #[must_use]
 pub fn script(rules: &RuleSet, ipv6: bool) -> String {
-    let families: &[Family] = if ipv6 { &[Family::V4, Family::V6] } else { &[Family::V4] };
+    let families: &[Family] = if ipv6 {
+        &[Family::V4, Family::V6]
+    } else {
+        &[Family::V4]
+    };
     let mut text = String::new();
     for table in [Table::Nat, Table::Mangle, Table::Raw] {
         let chains: Vec<_> = rules.table(table, families).collect();
@@ -18,10 +24,18 @@ pub fn script(rules: &RuleSet, ipv6: bool) -> String {
         let name = format!("inet istio-proxy-{}", table.as_str());
         let mut lines = vec![format!("add table {name}"), format!("flush table {name}")];
         lines.extend(chains.iter().map(|(chain, _)| {
-            format!("add chain {name} {}{}", chain_name(*chain), hook(table, *chain))
+            format!(
+                "add chain {name} {}{}",
+                chain_name(*chain),
+                hook(table, *chain)
+            )
         }));
         for (chain, rules) in &chains {
-            lines.extend(rules.iter().map(|rule| format!("add rule {name} {}{}", chain_name(*chain), rule_text(rule))));
+            lines.extend(
+                rules.iter().map(|rule| {
+                    format!("add rule {name} {}{}", chain_name(*chain), rule_text(rule))
+                }),
+            );
         }
         text.push_str(&lines.join("\n"));
         text.push('\n');
@@ -108,7 +122,14 @@ fn match_text(m: &Match, protocol: Option<Protocol>) -> String {
 fn set(ports: &[u16]) -> String {
     match ports {
         [port] => port.to_string(),
-        _ => format!("{{ {} }}", ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")),
+        _ => format!(
+            "{{ {} }}",
+            ports
+                .iter()
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -120,7 +141,11 @@ fn target_text(rule: &Rule) -> String {
         Target::Drop => "counter drop".to_owned(),
         Target::Redirect(port) => format!("counter redirect to :{port}"),
         Target::Tproxy { port, mark } => {
-            let family = if rule.family == Some(Family::V6) { "ip6" } else { "ip" };
+            let family = if rule.family == Some(Family::V6) {
+                "ip6"
+            } else {
+                "ip"
+            };
             format!("tproxy {family} to :{port} meta mark set {mark} counter accept")
         }
         Target::SetMark(mark) => format!("counter meta mark set {mark}"),

@@ -105,7 +105,11 @@ impl Family {
     /// The family of an address.
     #[must_use]
     pub fn of(address: &IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 }
 
@@ -247,12 +251,35 @@ impl RuleSet {
             Match::Address(_, cidr, _) => Some(Family::of(&cidr.address())),
             _ => None,
         });
-        self.push(table, chain, Rule { family, matches, target });
+        self.push(
+            table,
+            chain,
+            Rule {
+                family,
+                matches,
+                target,
+            },
+        );
     }
 
     /// Adds a rule for one family only, whatever its matches say.
-    pub fn add_for(&mut self, family: Family, table: Table, chain: Chain, matches: Vec<Match>, target: Target) {
-        self.push(table, chain, Rule { family: Some(family), matches, target });
+    pub fn add_for(
+        &mut self,
+        family: Family,
+        table: Table,
+        chain: Chain,
+        matches: Vec<Match>,
+        target: Target,
+    ) {
+        self.push(
+            table,
+            chain,
+            Rule {
+                family: Some(family),
+                matches,
+                target,
+            },
+        );
     }
 
     fn push(&mut self, table: Table, chain: Chain, rule: Rule) {
@@ -264,12 +291,21 @@ impl RuleSet {
     }
 
     /// The chains of one table with the rules of `families`, in order of first use; chains without a rule left out.
-    pub fn table<'a>(&'a self, table: Table, families: &'a [Family]) -> impl Iterator<Item = (Chain, Vec<&'a Rule>)> {
-        self.chains.iter().filter(move |((t, _), _)| *t == table).filter_map(move |((_, chain), rules)| {
-            let rules: Vec<&Rule> =
-                rules.iter().filter(|r| r.family.is_none_or(|family| families.contains(&family))).collect();
-            (!rules.is_empty()).then_some((*chain, rules))
-        })
+    pub fn table<'a>(
+        &'a self,
+        table: Table,
+        families: &'a [Family],
+    ) -> impl Iterator<Item = (Chain, Vec<&'a Rule>)> {
+        self.chains
+            .iter()
+            .filter(move |((t, _), _)| *t == table)
+            .filter_map(move |((_, chain), rules)| {
+                let rules: Vec<&Rule> = rules
+                    .iter()
+                    .filter(|r| r.family.is_none_or(|family| families.contains(&family)))
+                    .collect();
+                (!rules.is_empty()).then_some((*chain, rules))
+            })
     }
 
     /// How many rules of `families` each table holds; tables without one left out.
@@ -277,7 +313,14 @@ impl RuleSet {
     pub fn counts(&self, families: &[Family]) -> Vec<(Table, usize)> {
         Table::ALL
             .into_iter()
-            .map(|table| (table, self.table(table, families).map(|(_, rules)| rules.len()).sum()))
+            .map(|table| {
+                (
+                    table,
+                    self.table(table, families)
+                        .map(|(_, rules)| rules.len())
+                        .sum(),
+                )
+            })
             .filter(|(_, count)| *count > 0)
             .collect()
     }

@@ -130,9 +130,11 @@ pub struct SettingsError(pub Vec<SettingError>);
 const PORTS: &str = "ports from 0 to 65535, separated by commas";
 const PORTS_OR_ALL: &str = "\"*\", or ports from 0 to 65535, separated by commas";
 const RANGES: &str = "networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas";
-const RANGES_OR_ALL: &str = "\"*\", or networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas";
+const RANGES_OR_ALL: &str =
+    "\"*\", or networks such as 10.0.0.0/8 or 2001:db8::/32, separated by commas";
 const OWNERS: &str = "user or group ids or names, separated by commas";
-const INTERFACES: &str = "interface names (a letter, then letters, digits, \"_\", \".\", \"-\"; at most 15 characters)";
+const INTERFACES: &str =
+    "interface names (a letter, then letters, digits, \"_\", \".\", \"-\"; at most 15 characters)";
 /// The kernel's limit is not the reason: Istio allows as many.
 const MOST_OWNER_GROUPS: usize = 64;
 
@@ -150,7 +152,12 @@ impl Settings {
         env: &dyn Fn(&str) -> Option<String>,
         proxy_user: Option<u32>,
     ) -> Result<(Self, Vec<String>), SettingsError> {
-        let mut read = Reader { arg, env, errors: Vec::new(), notices: Vec::new() };
+        let mut read = Reader {
+            arg,
+            env,
+            errors: Vec::new(),
+            notices: Vec::new(),
+        };
         let proxy_port = read.port(&flags::PROXY_PORT);
         let inbound_port = read.port(&flags::INBOUND_PORT);
         let tunnel_port = read.port(&flags::TUNNEL_PORT);
@@ -176,14 +183,19 @@ impl Settings {
             proxy_groups,
             interception,
             inbound,
-            outbound: read.list_or_all(&flags::OUTBOUND, RANGES_OR_ALL).map_or(Ranges::All, Ranges::Only),
+            outbound: read
+                .list_or_all(&flags::OUTBOUND, RANGES_OR_ALL)
+                .map_or(Ranges::All, Ranges::Only),
             outbound_exclude: read.list(&flags::OUTBOUND_EXCLUDE, RANGES),
             outbound_ports: read.list(&flags::OUTBOUND_PORTS, PORTS),
             outbound_ports_exclude: read.list(&flags::OUTBOUND_PORTS_EXCLUDE, PORTS),
             exclude_interfaces: read.list(&flags::EXCLUDE_INTERFACES, INTERFACES),
             reroute_interfaces: read.list(&flags::REROUTE_INTERFACES, INTERFACES),
             owner_groups: read.owner_groups(),
-            dns: match (read.switch(&flags::REDIRECT_DNS), read.switch(&flags::ALL_DNS)) {
+            dns: match (
+                read.switch(&flags::REDIRECT_DNS),
+                read.switch(&flags::ALL_DNS),
+            ) {
                 (false, _) => DnsCapture::Off,
                 (true, false) => DnsCapture::NameServers,
                 (true, true) => DnsCapture::All,
@@ -192,7 +204,11 @@ impl Settings {
             dual_stack: read.switch(&flags::DUAL_STACK),
             loopback: read.loopback(),
         };
-        if read.errors.is_empty() { Ok((settings, read.notices)) } else { Err(SettingsError(read.errors)) }
+        if read.errors.is_empty() {
+            Ok((settings, read.notices))
+        } else {
+            Err(SettingsError(read.errors))
+        }
     }
 }
 
@@ -214,14 +230,26 @@ impl Reader<'_> {
     fn value(&self, flag: &Flag) -> Value {
         if let Some(text) = (self.arg)(flag.long).filter(|_| !flag.long.is_empty()) {
             let short = flag.short.map(|c| format!(" (-{c})")).unwrap_or_default();
-            return Value { text, origin: format!("--{}{short}", flag.long), from_env: false };
+            return Value {
+                text,
+                origin: format!("--{}{short}", flag.long),
+                from_env: false,
+            };
         }
         for name in flag.env {
             if let Some(text) = (self.env)(name) {
-                return Value { text, origin: (*name).to_owned(), from_env: true };
+                return Value {
+                    text,
+                    origin: (*name).to_owned(),
+                    from_env: true,
+                };
             }
         }
-        Value { text: flag.default.to_owned(), origin: format!("--{}", flag.long), from_env: false }
+        Value {
+            text: flag.default.to_owned(),
+            origin: format!("--{}", flag.long),
+            from_env: false,
+        }
     }
 
     fn refuse(&mut self, value: &Value, item: Option<(usize, String)>, allowed: &'static str) {
@@ -234,7 +262,12 @@ impl Reader<'_> {
     }
 
     /// A value that is no list. Unusable from the environment: the default, with a notice.
-    fn scalar<T>(&mut self, flag: &Flag, allowed: &'static str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn scalar<T>(
+        &mut self,
+        flag: &Flag,
+        allowed: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let value = self.value(flag);
         if let Some(parsed) = parse(value.text.trim()) {
             return Some(parsed);
@@ -251,13 +284,17 @@ impl Reader<'_> {
     }
 
     fn port(&mut self, flag: &Flag) -> u16 {
-        let port = self.scalar(flag, "a port from 1 to 65535", |text| text.parse().ok().filter(|port| *port != 0));
+        let port = self.scalar(flag, "a port from 1 to 65535", |text| {
+            text.parse().ok().filter(|port| *port != 0)
+        });
         port.unwrap_or_default()
     }
 
     fn number(&mut self, flag: &Flag) -> u32 {
-        self.scalar(flag, "a number from 1 to 4294967295", |text| text.parse().ok().filter(|n| *n != 0))
-            .unwrap_or_default()
+        self.scalar(flag, "a number from 1 to 4294967295", |text| {
+            text.parse().ok().filter(|n| *n != 0)
+        })
+        .unwrap_or_default()
     }
 
     fn switch(&mut self, flag: &Flag) -> bool {
@@ -292,11 +329,18 @@ impl Reader<'_> {
     /// A list, or `None` for `*`.
     fn list_or_all<T: FromStr>(&mut self, flag: &Flag, allowed: &'static str) -> Option<Vec<T>> {
         let value = self.value(flag);
-        if value.text.trim() == "*" { None } else { Some(self.items(&value, allowed)) }
+        if value.text.trim() == "*" {
+            None
+        } else {
+            Some(self.items(&value, allowed))
+        }
     }
 
     fn interception(&mut self) -> Interception {
-        let (mark, table) = (self.number(&flags::TPROXY_MARK), self.number(&flags::TPROXY_TABLE));
+        let (mark, table) = (
+            self.number(&flags::TPROXY_MARK),
+            self.number(&flags::TPROXY_TABLE),
+        );
         let value = self.value(&flags::MODE);
         match value.text.as_str() {
             "" | "REDIRECT" => Interception::Redirect,
@@ -311,7 +355,11 @@ impl Reader<'_> {
     fn owner_groups(&mut self) -> OwnerGroups {
         let exclude: Vec<Owner> = self.list(&flags::OWNER_GROUPS_EXCLUDE, OWNERS);
         let value = self.value(&flags::OWNER_GROUPS);
-        let groups = if value.text.trim() == "*" { None } else { Some(self.items::<Owner>(&value, OWNERS)) };
+        let groups = if value.text.trim() == "*" {
+            None
+        } else {
+            Some(self.items::<Owner>(&value, OWNERS))
+        };
         if groups.as_ref().unwrap_or(&exclude).len() > MOST_OWNER_GROUPS {
             self.refuse(&value, None, "at most 64 groups");
         }
@@ -319,10 +367,13 @@ impl Reader<'_> {
     }
 
     fn loopback(&mut self) -> Cidr {
-        const ALLOWED: &str = "a loopback network, such as 127.0.0.1/32, with a prefix from 8 to 32";
+        const ALLOWED: &str =
+            "a loopback network, such as 127.0.0.1/32, with a prefix from 8 to 32";
         let value = self.value(&flags::LOOPBACK);
         let cidr = value.text.trim().parse::<Cidr>().ok();
-        match cidr.filter(|cidr| cidr.address().is_ipv4() && cidr.is_loopback() && cidr.prefix() >= 8) {
+        match cidr
+            .filter(|cidr| cidr.address().is_ipv4() && cidr.is_loopback() && cidr.prefix() >= 8)
+        {
             Some(cidr) => cidr,
             None => {
                 self.refuse(&value, None, ALLOWED);

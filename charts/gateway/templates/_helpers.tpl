@@ -28,8 +28,8 @@ istio: {{ .Values.labels.istio | default (include "gateway.name" . | trimPrefix 
   "app.kubernetes.io/managed-by" .Release.Service
   "helm.sh/chart" (print .Chart.Name "-" .Chart.Version) }}
 {{- $labels := mergeOverwrite $ours .Values.labels (include "gateway.selectorLabels" . | fromYaml) $release }}
-{{- range $key, $value := $labels }}
-{{ $key }}: {{ $value | quote }}
+{{- range $index, $key := keys $labels | sortAlpha }}
+{{- if $index }}{{ "\n" }}{{ end }}{{ $key }}: {{ get $labels $key | quote }}
 {{- end }}
 {{- end }}
 

@@ -1,1 +1,8 @@
 //! Annotations that are read or written: Istio's, Kubernetes' and our own (`outrigger.dev/…`).
+
+/// On a Service: the namespaces, separated by commas, whose Gateways may add ports to it besides those of its own
+/// namespace; `*` is every namespace.
+pub const ALLOW_GATEWAYS_FROM: &str = "outrigger.dev/allow-gateways-from";
+
+/// On a Service or Gateway: `"false"` leaves the ports to people.
+pub const MANAGE_PORTS: &str = "outrigger.dev/manage-ports";

@@ -12,6 +12,9 @@ use serde_json::Value;
 /// The field manager under which ports are added to the Services of gateways.
 pub const GATEWAY_FIELD_MANAGER: &str = "outrigger-gateways";
 
+/// The ConfigMap, in the namespace of a gateway's pods, with the ports that they must listen on.
+pub const GATEWAY_PORTS_CONFIG_MAP: &str = "outrigger-gateway-ports";
+
 /// How a port is owned by [`GATEWAY_FIELD_MANAGER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::api::networking::DecodeError;
+use crate::api::ownership::{AppliedPorts, GATEWAY_PORTS_CONFIG_MAP};
 
 /// Reads a field that the API server may write as `null`.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -52,11 +53,16 @@ pub struct ServiceSpec {
     /// Its ports.
     #[serde(deserialize_with = "null_is_default")]
     pub ports: Vec<ServicePort>,
+    /// Which of the ports are ours: all that is kept of `metadata.managedFields`.
+    #[serde(skip)]
+    pub applied_ports: AppliedPorts,
 }
 
 impl ServiceSpec {
     pub(super) fn read(object: &Value) -> Result<Self, DecodeError> {
-        decode_spec(object)
+        let mut spec: ServiceSpec = decode_spec(object)?;
+        spec.applied_ports = AppliedPorts::read(&object["metadata"]["managedFields"]);
+        Ok(spec)
     }
 }
 
@@ -116,6 +122,13 @@ pub struct PodSpec {
     /// Its init containers; those that restart always are sidecars.
     #[serde(deserialize_with = "null_is_default")]
     pub init_containers: Vec<Container>,
+    /// The first port that its processes may bind without privileges, where it says so by the sysctl
+    /// `net.ipv4.ip_unprivileged_port_start`.
+    #[serde(skip)]
+    pub unprivileged_port_start: Option<u16>,
+    /// Whether it mounts the ConfigMap that tells a gateway its ports.
+    #[serde(skip)]
+    pub reads_gateway_ports: bool,
     /// `status.phase`, which tells pods that have ended; empty in files.
     #[serde(skip)]
     pub phase: String,
@@ -128,6 +141,18 @@ impl PodSpec {
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        let of = |list: &'static str| {
+            object
+                .pointer(list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+        };
+        spec.unprivileged_port_start = of("/spec/securityContext/sysctls")
+            .find(|sysctl| sysctl["name"] == "net.ipv4.ip_unprivileged_port_start")
+            .and_then(|sysctl| sysctl["value"].as_str()?.parse().ok());
+        spec.reads_gateway_ports = of("/spec/volumes")
+            .any(|volume| volume["configMap"]["name"] == GATEWAY_PORTS_CONFIG_MAP);
         Ok(spec)
     }
 

@@ -1,0 +1,183 @@
+//! Which Services belong to which selector of a Gateway.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::world::{Object, ObjectKey, PodSpec, ServiceSpec, World};
+
+/// Labels, or the labels that a selector asks for.
+type Labels = BTreeMap<String, String>;
+
+/// How a Service belongs to a selector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// It selects pods that the selector selects, or can select no others.
+    Certain,
+    /// It has no pods now, and those that it had or will have may be the selector's: it keeps what it has.
+    Possible,
+}
+
+/// A Service and the pods that it selects.
+pub(super) struct Member<'a> {
+    pub key: &'a ObjectKey,
+    pub service: &'a Object<ServiceSpec>,
+    pub spec: &'a ServiceSpec,
+    pub pods: Vec<&'a PodSpec>,
+}
+
+/// The Services that any selector concerns, and those that still have ports of ours.
+#[derive(Default)]
+pub(super) struct Members<'a> {
+    pub services: BTreeMap<&'a ObjectKey, Member<'a>>,
+    by_selector: HashMap<&'a Labels, Vec<(&'a ObjectKey, Membership)>>,
+}
+
+impl<'a> Members<'a> {
+    /// The Services of a selector, by namespace and name.
+    pub(super) fn of(&self, selector: &Labels) -> &[(&'a ObjectKey, Membership)] {
+        self.by_selector.get(selector).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Finds the Services of each selector; an empty selector has none.
+pub(super) fn of_selectors<'a>(
+    world: &'a World,
+    selectors: impl Iterator<Item = &'a Labels>,
+) -> Members<'a> {
+    let index = Index::new(selectors);
+    let labels_by_namespace = pods_of(world, &index);
+    let mut members = Members::default();
+    for (key, service) in world.all::<ServiceSpec>() {
+        let Some(spec) = service.spec().filter(|_| !service.meta.deleting) else {
+            continue;
+        };
+        let mut found = BTreeMap::new();
+        if exposes_pods(spec) {
+            for selector in index.held_by(&spec.selector) {
+                found.insert(selector, Membership::Certain);
+            }
+            let pods = labels_by_namespace.get(&*key.namespace);
+            for (labels, selectors) in pods.into_iter().flatten() {
+                if holds(labels, &spec.selector) {
+                    found.extend(selectors.iter().map(|one| (*one, Membership::Certain)));
+                }
+            }
+        }
+        let has_ours = !spec.applied_ports.is_empty();
+        if found.is_empty() && !has_ours {
+            continue;
+        }
+        let pods = pods_selected_by(world, key, spec);
+        if has_ours && exposes_pods(spec) && pods.is_empty() {
+            for (number, selector) in index.selectors.iter().enumerate() {
+                if agree(selector, &spec.selector) {
+                    found.entry(number).or_insert(Membership::Possible);
+                }
+            }
+        }
+        for (number, membership) in found {
+            let services = members.by_selector.entry(index.selectors[number]);
+            services.or_default().push((key, membership));
+        }
+        members.services.insert(
+            key,
+            Member {
+                key,
+                service,
+                spec,
+                pods,
+            },
+        );
+    }
+    members
+}
+
+/// The distinct selectors, to be found by any one of their labels.
+struct Index<'a> {
+    selectors: Vec<&'a Labels>,
+    by_label: HashMap<(&'a str, &'a str), Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    fn new(selectors: impl Iterator<Item = &'a Labels>) -> Self {
+        let distinct: BTreeSet<&Labels> = selectors.collect();
+        let mut index = Index {
+            selectors: Vec::new(),
+            by_label: HashMap::new(),
+        };
+        for selector in distinct {
+            if let Some((name, value)) = selector.first_key_value() {
+                let numbers = index.by_label.entry((name.as_str(), value.as_str()));
+                numbers.or_default().push(index.selectors.len());
+                index.selectors.push(selector);
+            }
+        }
+        index
+    }
+
+    /// The selectors whose labels are all among `labels`.
+    fn held_by<'b>(&'b self, labels: &'b Labels) -> impl Iterator<Item = usize> + 'b {
+        labels
+            .iter()
+            .filter_map(|(name, value)| self.by_label.get(&(name.as_str(), value.as_str())))
+            .flatten()
+            .copied()
+            .filter(|number| holds(labels, self.selectors[*number]))
+    }
+}
+
+/// The label sets of the pods that any selector selects, by namespace, each with these selectors. The pods of one
+/// Deployment have one set.
+fn pods_of<'a>(
+    world: &'a World,
+    index: &Index<'_>,
+) -> HashMap<&'a str, BTreeMap<&'a Labels, Vec<usize>>> {
+    let mut found: HashMap<&str, BTreeMap<&Labels, Vec<usize>>> = HashMap::new();
+    for (key, pod) in world.all::<PodSpec>() {
+        if pod.spec().is_none_or(PodSpec::has_ended) {
+            continue;
+        }
+        let mut selectors = index.held_by(&pod.meta.labels).peekable();
+        if selectors.peek().is_some() {
+            found
+                .entry(&*key.namespace)
+                .or_default()
+                .entry(&pod.meta.labels)
+                .or_insert_with(|| selectors.collect());
+        }
+    }
+    found
+}
+
+fn pods_selected_by<'a>(
+    world: &'a World,
+    service: &'a ObjectKey,
+    spec: &ServiceSpec,
+) -> Vec<&'a PodSpec> {
+    if spec.selector.is_empty() {
+        return Vec::new();
+    }
+    world
+        .in_namespace::<PodSpec>(&service.namespace)
+        .filter(|(_, pod)| holds(&pod.meta.labels, &spec.selector))
+        .filter_map(|(_, pod)| pod.spec())
+        .filter(|pod| !pod.has_ended())
+        .collect()
+}
+
+/// Whether a Service sends to pods that it selects itself.
+fn exposes_pods(spec: &ServiceSpec) -> bool {
+    spec.service_type != "ExternalName" && !spec.selector.is_empty()
+}
+
+/// Whether all of `wanted` is among `labels`.
+fn holds(labels: &Labels, wanted: &Labels) -> bool {
+    wanted
+        .iter()
+        .all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// Whether one pod could have both: no label is wanted with two values.
+fn agree(one: &Labels, other: &Labels) -> bool {
+    one.iter()
+        .all(|(name, value)| other.get(name).is_none_or(|theirs| theirs == value))
+}

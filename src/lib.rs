@@ -61,7 +61,17 @@ pub mod runtime {
     #[cfg(feature = "control")]
     pub mod app;
     #[cfg(feature = "control")]
+    pub mod args;
+    #[cfg(feature = "control")]
+    pub mod config;
+    #[cfg(feature = "control")]
+    pub mod debug;
+    #[cfg(feature = "control")]
     pub mod readiness;
     #[cfg(feature = "control")]
+    pub mod self_check;
+    #[cfg(feature = "control")]
     pub mod shutdown;
+    #[cfg(feature = "control")]
+    pub mod tasks;
 }

@@ -41,7 +41,8 @@ pub enum Configuration {
 }
 
 impl Configuration {
-    fn kind(self) -> &'static str {
+    /// The `kind` in its objects.
+    pub fn kind(self) -> &'static str {
         match self {
             Self::Mutating => "MutatingWebhookConfiguration",
             Self::Validating => "ValidatingWebhookConfiguration",
@@ -57,9 +58,17 @@ impl Configuration {
     }
 }
 
-/// The bundles that the API server uses now to verify the webhooks of one configuration, without repetition.
-/// `None` while it is not known whether the configuration exists.
-pub type Published = Option<BTreeSet<Vec<u8>>>;
+/// What the API server uses now to verify the webhooks of one configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Published {
+    /// It is not known yet whether the configuration exists.
+    #[default]
+    Unknown,
+    /// There is no such configuration.
+    Absent,
+    /// The bundles of its entries, PEM, without repetition; `None` for entries that have none.
+    Bundles(BTreeSet<Option<Vec<u8>>>),
+}
 
 /// Watches one configuration and, as the leader, keeps its bundles right.
 pub struct CaBundle {
@@ -116,7 +125,7 @@ impl CaBundle {
         certificates: watch::Receiver<certificates::State>,
         metrics: Metrics,
     ) -> (Self, watch::Receiver<Published>) {
-        let (published, receiver) = watch::channel(None);
+        let (published, receiver) = watch::channel(Published::Unknown);
         let keeper = Self {
             api: Api::all_with(client, &configuration.resource()),
             configuration,
@@ -160,14 +169,13 @@ impl CaBundle {
     }
 
     fn learn(&mut self, object: Option<DynamicObject>) {
-        let bundles = object.as_ref().map(|object| {
-            let entries = entries(object);
-            entries.filter_map(|entry| entry.bundle).collect()
-        });
+        let now = match &object {
+            None => Published::Absent,
+            Some(object) => Published::Bundles(entries(object).map(|entry| entry.bundle).collect()),
+        };
         self.published.send_if_modified(|published| {
-            let bundles: Published = Some(bundles.unwrap_or_default());
-            let news = *published != bundles;
-            *published = bundles;
+            let news = *published != now;
+            *published = now;
             news
         });
         self.live = object;

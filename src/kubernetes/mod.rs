@@ -2,4 +2,9 @@
 
 pub mod cabundle;
 pub mod certificates;
+pub mod engine;
+pub mod events;
 pub mod lease;
+pub mod nodes;
+pub mod status;
+pub mod watch;

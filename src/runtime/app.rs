@@ -1,1 +1,403 @@
 //! The wiring of `outriggerd`: the only place where its parts meet.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use kube::{
+    Api, Client,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use prometheus_client::registry::Registry;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+use super::{
+    admin,
+    args::Args,
+    config::{self, Config},
+    debug, logs,
+    readiness::{Readiness, Task},
+    self_check::{self, SelfCheck},
+    shutdown::{self, Shutdown, Signals},
+    tasks::Tasks,
+};
+use crate::{
+    analysis::Snapshot,
+    api::kind::Kind,
+    kubernetes::{
+        cabundle::{self, CaBundle, Configuration, Published},
+        certificates::{self, Certificates, Served},
+        engine::{self, Engine},
+        events::EventWriter,
+        lease::{Election, Leadership},
+        nodes,
+        status::StatusWriter,
+        watch::{self as watches, Input, States, Watch},
+    },
+    webhook,
+};
+
+/// How long a connection to the API server may take to come about.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Runs the control plane until a signal ends it.
+///
+/// # Errors
+/// When it can't start (the message names the flag), and when a part of it ends early.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    logs::init(args.log_format, &args.log_level)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("another TLS provider is installed already"))?;
+    let signals = Signals::install().context("cannot handle signals")?;
+    let (trigger, shutdown) = shutdown::channel();
+    let config = Config::read(&args.config_dir).context("--config-dir")?;
+    let listeners = Listeners::bind(&args).await?;
+    let client = client(&args).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = args.identity(),
+        namespace = args.namespace,
+        revision = args.revision,
+        "outriggerd starts"
+    );
+    let mut app = App {
+        args,
+        client,
+        registry: Registry::with_prefix("outrigger"),
+        readiness: Readiness::default(),
+        shutdown,
+        tasks: Tasks::default(),
+    };
+    app.start(config, listeners);
+    let App {
+        tasks, readiness, ..
+    } = app;
+    tasks.supervise(signals, trigger, readiness).await
+}
+
+/// The sockets, bound before anything else is done, so that a bad address is told at once.
+struct Listeners {
+    webhook: TcpListener,
+    admin: TcpListener,
+    debug: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(args: &Args) -> anyhow::Result<Self> {
+        Ok(Self {
+            webhook: admin::bind("--webhook-addr", args.webhook_addr).await?,
+            admin: admin::bind("--admin-addr", args.admin_addr).await?,
+            debug: admin::bind_loopback("--debug-addr", args.debug_addr).await?,
+        })
+    }
+}
+
+async fn client(args: &Args) -> anyhow::Result<Client> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let flag = || format!("--kubeconfig {}", path.display());
+            let kubeconfig = Kubeconfig::read_from(path).with_context(flag)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(flag)?
+        }
+        None => kube::Config::infer().await.context(
+            "cannot tell how to reach the API server; give --kubeconfig, or run in a pod with a service account",
+        )?,
+    };
+    config.connect_timeout = Some(CONNECT_TIME);
+    Client::try_from(config).context("cannot make a client of the API server")
+}
+
+/// What parts are made with.
+struct App {
+    args: Args,
+    client: Client,
+    registry: Registry,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    tasks: Tasks,
+}
+
+/// The certificates of the webhooks, and what the API server knows of them.
+struct WebhookTrust {
+    served: Arc<Served>,
+    certificates: watch::Receiver<certificates::State>,
+    configurations: [self_check::Configuration; 2],
+}
+
+impl App {
+    fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.shutdown.clone().requested()
+    }
+
+    fn start(&mut self, config: Config, listeners: Listeners) {
+        let config = self.start_config(config);
+        let (election, leadership) = Election::new(
+            Api::namespaced(self.client.clone(), &self.args.namespace),
+            self.args.of_revision("outrigger-leader"),
+            self.args.identity(),
+            &mut self.registry,
+        );
+        self.tasks.spawn("lease", election.run(self.ending()));
+        let snapshots = self.start_engine(&config, &leadership);
+        let trust = self.start_certificates(&leadership);
+        self.start_webhooks(listeners.webhook, trust, &config, &snapshots);
+        // Last: from here on, the registry holds every metric.
+        let registry = Arc::new(std::mem::take(&mut self.registry));
+        let pages = admin::pages(self.readiness.clone(), registry);
+        self.tasks
+            .spawn("admin", admin::serve(listeners.admin, pages, self.ending()));
+        let pages = debug::pages(snapshots);
+        self.tasks
+            .spawn("debug", admin::serve(listeners.debug, pages, self.ending()));
+    }
+
+    /// Follows the files of `--config-dir`.
+    fn start_config(&mut self, config: Config) -> watch::Receiver<Arc<Config>> {
+        let (sender, receiver) = watch::channel(Arc::new(config));
+        let metrics = config::Metrics::register(&mut self.registry);
+        let following = config::follow(
+            self.args.config_dir.clone(),
+            sender,
+            self.readiness.clone(),
+            metrics,
+            self.ending(),
+        );
+        self.tasks.spawn("config", following);
+        receiver
+    }
+
+    /// Watches, the engine that they feed, and the writers that it feeds.
+    fn start_engine(
+        &mut self,
+        config: &watch::Receiver<Arc<Config>>,
+        leadership: &Leadership,
+    ) -> watch::Receiver<Arc<Snapshot>> {
+        let (inputs, queue) = mpsc::channel(engine::QUEUE);
+        let states = watch::Sender::new(States::new());
+        let metrics = watches::Metrics::register(&mut self.registry);
+        for kind in Kind::all() {
+            let (client, inputs) = (self.client.clone(), inputs.clone());
+            let watch = Watch::new(client, kind, inputs, states.clone(), &metrics);
+            self.tasks.spawn(
+                format!("watch of {}", kind.plural()),
+                watch.run(self.ending()),
+            );
+        }
+        let settings = config.borrow().settings.clone();
+        let forwarding = forward_settings(config.clone(), inputs, self.ending());
+        self.tasks.spawn("settings", forwarding);
+        let mut engine = Engine::new(queue, settings, Kind::all(), &mut self.registry);
+        let snapshots = engine.snapshots();
+        if self.args.revision.is_empty() {
+            self.start_status(&mut engine, states.subscribe(), leadership);
+        }
+        self.tasks.spawn("engine", engine.run(self.ending()));
+        let waiting = self.readiness.block("watches", "the first lists");
+        let report = report_watches(
+            states.subscribe(),
+            snapshots.clone(),
+            waiting,
+            self.readiness.clone(),
+            self.ending(),
+        );
+        self.tasks.spawn("report of watches", report);
+        snapshots
+    }
+
+    /// Status and events, which only the default revision writes.
+    fn start_status(
+        &mut self,
+        engine: &mut Engine,
+        states: watch::Receiver<States>,
+        leadership: &Leadership,
+    ) {
+        let (events, notices) = EventWriter::new(
+            self.client.clone(),
+            self.args.identity(),
+            leadership.clone(),
+            &mut self.registry,
+        );
+        let status = StatusWriter::new(
+            self.client.clone(),
+            self.args.of_revision("outrigger-status"),
+            engine.changes(),
+            states,
+            leadership.clone(),
+            notices,
+            &mut self.registry,
+        );
+        self.tasks.spawn("status", status.run(self.ending()));
+        self.tasks.spawn("events", events.run(self.ending()));
+    }
+
+    /// The webhooks' certificates, and their roots in the webhook configurations.
+    fn start_certificates(&mut self, leadership: &Leadership) -> WebhookTrust {
+        let settings = certificates::Settings {
+            namespace: self.args.namespace.clone(),
+            name: self.args.secret_name.clone(),
+            names: self.args.certificate_names(),
+        };
+        let (keeper, served, certificates) = Certificates::new(
+            self.client.clone(),
+            settings,
+            leadership.clone(),
+            &mut self.registry,
+        );
+        self.tasks.spawn("certificates", keeper.run(self.ending()));
+        let metrics = cabundle::Metrics::register(&mut self.registry);
+        let configurations = [
+            (Configuration::Mutating, self.args.mutating_webhook()),
+            (Configuration::Validating, self.args.validating_webhook()),
+        ]
+        .map(|(kind, name)| {
+            let published = self.start_ca_bundle(kind, &name, leadership, &certificates, &metrics);
+            let name = format!("{} {name}", kind.kind());
+            self_check::Configuration { name, published }
+        });
+        WebhookTrust {
+            served,
+            certificates,
+            configurations,
+        }
+    }
+
+    fn start_ca_bundle(
+        &mut self,
+        kind: Configuration,
+        name: &str,
+        leadership: &Leadership,
+        certificates: &watch::Receiver<certificates::State>,
+        metrics: &cabundle::Metrics,
+    ) -> watch::Receiver<Published> {
+        let (keeper, published) = CaBundle::new(
+            self.client.clone(),
+            kind,
+            name.to_owned(),
+            self.args.of_revision("outrigger-webhooks"),
+            leadership.clone(),
+            certificates.clone(),
+            metrics.clone(),
+        );
+        self.tasks
+            .spawn(format!("caBundle of {name}"), keeper.run(self.ending()));
+        published
+    }
+
+    /// The webhook server, and the check that it can be called.
+    fn start_webhooks(
+        &mut self,
+        listener: TcpListener,
+        trust: WebhookTrust,
+        _config: &watch::Receiver<Arc<Config>>,
+        _snapshots: &watch::Receiver<Arc<Snapshot>>,
+    ) {
+        let native = watch::Sender::new(false);
+        self.tasks.spawn(
+            "nodes",
+            nodes::run(self.client.clone(), native, self.ending()),
+        );
+
+        let check = SelfCheck {
+            address: reachable(listener.local_addr().unwrap_or(self.args.webhook_addr)),
+            server_name: self.args.server_name(),
+            certificates: trust.certificates,
+            configurations: trust.configurations,
+        };
+        let waiting = self.readiness.block("webhooks", "their certificates");
+        let gauge = self_check::register(&mut self.registry);
+        let checking = check.run(waiting, self.readiness.clone(), gauge, self.ending());
+        self.tasks.spawn("self-check", checking);
+
+        let tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(trust.served);
+        let serving = webhook::server::serve(
+            listener,
+            Arc::new(tls),
+            axum::Router::new(),
+            webhook::server::Limits::default(),
+            self.ending(),
+        );
+        self.tasks.spawn("webhooks", serving);
+    }
+}
+
+/// Hands new settings to the engine.
+async fn forward_settings(
+    mut config: watch::Receiver<Arc<Config>>,
+    inputs: mpsc::Sender<Input>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let forward = async {
+        while config.changed().await.is_ok() {
+            let settings = config.borrow_and_update().settings.clone();
+            if inputs.send(Input::Settings(settings)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = forward => {}
+    }
+}
+
+/// Where this process itself reaches what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Tells `/readyz` how far the watches have come, until the first Snapshot is there, and what may not be read.
+async fn report_watches(
+    mut states: watch::Receiver<States>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    waiting: Task,
+    readiness: Readiness,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut waiting = Some(waiting);
+    loop {
+        let now = states.borrow_and_update().clone();
+        for (kind, state) in &now {
+            let denied = matches!(state, watches::State::Denied(_));
+            let remark =
+                denied.then(|| format!("{state}; no status is written while verdicts need it"));
+            readiness.remark(kind.plural(), remark);
+        }
+        if let Some(task) = &waiting {
+            task.note(unlisted(&now));
+        }
+        tokio::select! {
+            () = &mut shutdown => return,
+            Ok(()) = states.changed() => {}
+            Ok(()) = snapshots.changed(), if waiting.is_some() => waiting = None,
+        }
+    }
+}
+
+/// The kinds that are not listed yet, and why.
+fn unlisted(states: &States) -> String {
+    let unlisted = states
+        .iter()
+        .filter(|(_, state)| matches!(state, watches::State::Waiting | watches::State::Failing(_)));
+    let texts: Vec<String> = unlisted
+        .map(|(kind, state)| format!("{} {state}", kind.plural()))
+        .collect();
+    if texts.is_empty() {
+        return "the first snapshot".to_owned();
+    }
+    texts.join(", ")
+}

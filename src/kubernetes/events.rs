@@ -1,0 +1,321 @@
+//! Kubernetes Events about conditions that changed: a warning when one turns bad, a normal one when all is well again.
+//!
+//! Events are news for people, not state: under load the oldest wait, the newest are dropped and counted, and the
+//! conditions still say it all.
+
+use std::{pin::pin, time::Duration};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::lease::Leadership;
+use crate::{
+    analysis::conditions::{ACCEPTED, CONFLICTED, Condition, READY, RESOLVED_REFS},
+    world::ObjectKey,
+};
+
+/// How many notices may wait.
+const QUEUE: usize = 1024;
+/// How many events may follow each other at once …
+const BURST: u32 = 50;
+/// … and the time from one to the next after that.
+const PACE: Duration = Duration::from_millis(100);
+/// How long one event may take to be written.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// Longest note of an event, in bytes; the API server refuses more.
+const NOTE_LIMIT: usize = 1024;
+
+/// A condition that changed so that people should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Whether it turned bad; else it is a cure.
+    pub warning: bool,
+    /// The condition's reason.
+    pub reason: String,
+    /// The condition's message.
+    pub message: String,
+}
+
+/// The transitions of one object.
+#[derive(Debug)]
+pub struct Notice {
+    /// The object.
+    pub object: ObjectKey,
+    /// Its uid.
+    pub uid: String,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// What to say about it.
+    pub transitions: Vec<Transition>,
+}
+
+/// What changes for people from a live status to these conditions.
+pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transition> {
+    let is_bad = |condition: &Condition| {
+        let bad = if condition.kind == CONFLICTED {
+            "True"
+        } else {
+            "False"
+        };
+        condition.status == bad
+    };
+    let of = |kind: &str| desired.iter().find(|condition| condition.kind == kind);
+    let transition = |warning: bool, condition: &Condition| Transition {
+        warning,
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    };
+    let turned_bad = [ACCEPTED, CONFLICTED, RESOLVED_REFS]
+        .into_iter()
+        .filter_map(|kind| {
+            let now = of(kind).filter(|condition| is_bad(condition))?;
+            let before = Condition::read(live, kind);
+            (before.as_ref() != Some(now)).then(|| transition(true, now))
+        });
+    let cured = of(READY).filter(|now| {
+        let was_bad = Condition::read(live, READY).is_some_and(|before| is_bad(&before));
+        was_bad && !is_bad(now)
+    });
+    turned_bad
+        .chain(cured.map(|now| transition(false, now)))
+        .collect()
+}
+
+/// Takes notices without ever waiting.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    sender: mpsc::Sender<Notice>,
+    dropped: Counter,
+}
+
+impl Notices {
+    /// Queues a notice, or drops it if too many wait.
+    pub fn send(&self, notice: Notice) {
+        if !notice.transitions.is_empty() && self.sender.try_send(notice).is_err() {
+            self.dropped.inc();
+        }
+    }
+}
+
+/// Writes Events.
+pub struct EventWriter {
+    recorder: Recorder,
+    notices: mpsc::Receiver<Notice>,
+    leadership: Leadership,
+    written: Counter,
+    failed: Counter,
+}
+
+impl EventWriter {
+    /// A writer that reports as `instance` (the pod's name), and what feeds it.
+    pub fn new(
+        client: Client,
+        instance: String,
+        leadership: Leadership,
+        registry: &mut Registry,
+    ) -> (Self, Notices) {
+        let registry = registry.sub_registry_with_prefix("events");
+        let [written, failed, dropped] = [
+            ("written", "Events written"),
+            ("failed", "Events that could not be written"),
+            ("dropped", "Events dropped because too many waited"),
+        ]
+        .map(|(name, help)| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        });
+        let reporter = Reporter {
+            controller: "outrigger".to_owned(),
+            instance: Some(instance),
+        };
+        let (sender, notices) = mpsc::channel(QUEUE);
+        let writer = Self {
+            recorder: Recorder::new(client, reporter),
+            notices,
+            leadership,
+            written,
+            failed,
+        };
+        (writer, Notices { sender, dropped })
+    }
+
+    /// Writes until `shutdown` is ready.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut pace = Pace::new(Instant::now());
+        loop {
+            let notice = tokio::select! {
+                () = &mut shutdown => return,
+                Some(notice) = self.notices.recv() => notice,
+            };
+            for transition in &notice.transitions {
+                tokio::select! {
+                    () = &mut shutdown => return,
+                    () = sleep_until(pace.next(Instant::now())) => {}
+                }
+                if self.leadership.is_held() {
+                    self.write(&notice, transition).await;
+                }
+            }
+        }
+    }
+
+    async fn write(&self, notice: &Notice, transition: &Transition) {
+        let object = &notice.object;
+        let reference = ObjectReference {
+            api_version: Some(notice.api_version.clone()),
+            kind: Some(object.kind.as_str().to_owned()),
+            namespace: Some(object.namespace.to_string()),
+            name: Some(object.name.to_string()),
+            uid: Some(notice.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let limit = transition.message.floor_char_boundary(NOTE_LIMIT);
+        let event = Event {
+            type_: if transition.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: transition.reason.clone(),
+            note: Some(transition.message[..limit].to_owned()),
+            action: "Analyze".to_owned(),
+            secondary: None,
+        };
+        let written = timeout(WRITE_TIME, self.recorder.publish(&event, &reference));
+        match written.await {
+            Ok(Ok(())) => {
+                self.written.inc();
+            }
+            Ok(Err(error)) => {
+                self.failed.inc();
+                tracing::warn!(%object, %error, "cannot write an event");
+            }
+            Err(_) => {
+                self.failed.inc();
+                tracing::warn!(%object, "cannot write an event: the API server did not answer in time");
+            }
+        }
+    }
+}
+
+/// A bucket of [`BURST`] permits, refilled by one every [`PACE`].
+struct Pace {
+    /// When the bucket would be full.
+    full: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { full: now }
+    }
+
+    /// When the next one may go.
+    fn next(&mut self, now: Instant) -> Instant {
+        self.full = self.full.max(now) + PACE;
+        let earliest = self.full.checked_sub(PACE * BURST).unwrap_or(now);
+        earliest.max(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: format!("because of {reason}"),
+        }
+    }
+
+    fn status(conditions: &[Condition]) -> Value {
+        let conditions: Vec<Value> = conditions
+            .iter()
+            .map(|c| {
+                json!({ "type": c.kind, "status": c.status, "reason": c.reason, "message": c.message })
+            })
+            .collect();
+        json!({ "conditions": conditions })
+    }
+
+    fn good() -> [Condition; 3] {
+        [
+            condition(ACCEPTED, "True", "Accepted"),
+            condition(RESOLVED_REFS, "True", "ResolvedRefs"),
+            condition(READY, "True", "Ready"),
+        ]
+    }
+
+    fn bad() -> [Condition; 3] {
+        [
+            condition(ACCEPTED, "True", "Accepted"),
+            condition(RESOLVED_REFS, "False", "SubsetNotFound"),
+            condition(READY, "False", "SubsetNotFound"),
+        ]
+    }
+
+    fn reasons(transitions: &[Transition]) -> Vec<(bool, &str)> {
+        transitions
+            .iter()
+            .map(|t| (t.warning, t.reason.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn a_condition_that_turns_bad_is_a_warning_and_the_cure_is_normal() {
+        let warned = transitions(Some(&status(&good())), &bad());
+        assert_eq!(reasons(&warned), [(true, "SubsetNotFound")]);
+        let cured = transitions(Some(&status(&bad())), &good());
+        assert_eq!(reasons(&cured), [(false, "Ready")]);
+    }
+
+    #[test]
+    fn a_first_verdict_is_news_only_if_it_is_bad() {
+        assert_eq!(
+            reasons(&transitions(None, &bad())),
+            [(true, "SubsetNotFound")]
+        );
+        assert_eq!(reasons(&transitions(None, &good())), []);
+    }
+
+    #[test]
+    fn what_stays_as_it_was_is_no_news() {
+        assert_eq!(reasons(&transitions(Some(&status(&bad())), &bad())), []);
+        assert_eq!(reasons(&transitions(Some(&status(&good())), &good())), []);
+    }
+
+    #[test]
+    fn a_conflict_is_bad_when_it_is_true() {
+        let mut conflict = good().to_vec();
+        conflict.push(condition(CONFLICTED, "True", "HostConflict"));
+        let warned = transitions(Some(&status(&good())), &conflict);
+        assert_eq!(reasons(&warned), [(true, "HostConflict")]);
+    }
+
+    #[test]
+    fn after_a_burst_events_keep_their_pace() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        for _ in 0..BURST {
+            assert_eq!(pace.next(now), now);
+        }
+        assert_eq!(pace.next(now), now + PACE);
+        let later = now + PACE * (BURST + 1);
+        assert_eq!(pace.next(later), later, "the bucket is refilled");
+    }
+}

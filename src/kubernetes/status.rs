@@ -1,0 +1,411 @@
+//! Writes the status of routing objects: level-triggered, desired against live, and equal means no write.
+//!
+//! A write is a merge patch of the status subresource with the resource version that the verdict was compared with.
+//! If the object has changed meanwhile (409) or is gone (404), the write is dropped: the watch brings what is new,
+//! and that is compared again. A write that fails otherwise brings no event, so it is tried again after a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    engine::Changes,
+    events::{self, Notices},
+    lease::Leadership,
+    watch::{State, States, resource},
+};
+use crate::{
+    analysis::{Snapshot, conditions},
+    api::kind::Kind,
+    world::ObjectKey,
+};
+
+/// Writes at a time.
+const CONCURRENCY: usize = 32;
+/// How long a write may take.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// When failed writes are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// When every object is compared again, after so many times [`RETRY`].
+const RESYNC: u32 = 12;
+
+/// The kinds that verdicts rest on. While one of them may not be read, what is said about the objects that name it
+/// would be wrong, so nothing is written.
+const VERDICTS_NEED: [Kind; 9] = [
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::Gateway,
+    Kind::ServiceEntry,
+    Kind::Sidecar,
+    Kind::WorkloadEntry,
+    Kind::Service,
+    Kind::Namespace,
+    Kind::Pod,
+];
+
+/// The status writer.
+pub struct StatusWriter {
+    client: Client,
+    manager: String,
+    changes: Changes,
+    states: watch::Receiver<States>,
+    leadership: Leadership,
+    notices: Notices,
+    metrics: Metrics,
+
+    snapshot: Option<Arc<Snapshot>>,
+    /// Objects to compare, each with the time since which it waits.
+    pending: BTreeMap<ObjectKey, Instant>,
+    /// Objects whose write failed.
+    failed: BTreeSet<ObjectKey>,
+    /// Which resource version the last write of an object was based on. Until the watch brings another one, a
+    /// comparison would be with what that write has already replaced.
+    based_on: HashMap<ObjectKey, String>,
+    writes: JoinSet<Written>,
+    writing: BTreeSet<ObjectKey>,
+}
+
+/// The outcome of a write.
+struct Written {
+    key: ObjectKey,
+    based_on: String,
+    waiting_since: Instant,
+    notices: events::Notice,
+    result: Result<(), Failure>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("this replica is no longer the leader")]
+    NotLeader,
+    #[error("the API server did not answer within {WRITE_TIME:?}")]
+    Slow,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+/// How a comparison or a write ended, as metrics tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    writes: Family<Labels, Counter>,
+    conflicts: Family<Labels, Counter>,
+    failures: Family<Labels, Counter>,
+    no_ops: Family<Labels, Counter>,
+}
+
+struct Metrics {
+    counters: Counters,
+    latency: Histogram,
+}
+
+impl Metrics {
+    fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("status");
+        let metrics = Self {
+            counters: Counters::default(),
+            latency: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+        };
+        let Counters {
+            writes,
+            conflicts,
+            failures,
+            no_ops,
+        } = &metrics.counters;
+        for (name, help, counter) in [
+            ("writes", "Writes of an object's status", writes),
+            (
+                "conflicts",
+                "Writes dropped because the object had changed or was gone",
+                conflicts,
+            ),
+            (
+                "failures",
+                "Writes that failed and are tried again",
+                failures,
+            ),
+            ("no_ops", "Comparisons that found nothing to write", no_ops),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "latency_seconds",
+            "Time from the event that changed a verdict to the status that says so",
+            metrics.latency.clone(),
+        );
+        metrics
+    }
+}
+
+impl StatusWriter {
+    /// A writer under the field manager `manager`.
+    pub fn new(
+        client: Client,
+        manager: String,
+        changes: Changes,
+        states: watch::Receiver<States>,
+        leadership: Leadership,
+        notices: Notices,
+        registry: &mut Registry,
+    ) -> Self {
+        Self {
+            client,
+            manager,
+            changes,
+            states,
+            leadership,
+            notices,
+            metrics: Metrics::register(registry),
+            snapshot: None,
+            pending: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            based_on: HashMap::new(),
+            writes: JoinSet::new(),
+            writing: BTreeSet::new(),
+        }
+    }
+
+    /// Writes until `shutdown` is ready, then waits for the writes in flight.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut leadership = self.leadership.clone();
+        let mut states = self.states.clone();
+        let mut tick = interval(RETRY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks: u32 = 0;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                news = self.changes.next() => {
+                    self.snapshot = Some(news.snapshot);
+                    for (key, since) in news.changed {
+                        self.pending.entry(key).or_insert(since);
+                    }
+                }
+                () = leadership.changed() => self.compare_all(),
+                Ok(()) = states.changed() => self.compare_all(),
+                Some(written) = self.writes.join_next() => {
+                    if let Ok(written) = written {
+                        self.settle(written);
+                    }
+                }
+                _ = tick.tick() => {
+                    ticks = ticks.wrapping_add(1);
+                    if ticks.is_multiple_of(RESYNC) {
+                        self.compare_all();
+                    }
+                    let now = Instant::now();
+                    for key in std::mem::take(&mut self.failed) {
+                        self.pending.entry(key).or_insert(now);
+                    }
+                }
+            }
+            self.write_pending();
+        }
+        while self.writes.join_next().await.is_some() {}
+    }
+
+    fn compare_all(&mut self) {
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let now = Instant::now();
+        for key in Kind::ISTIO
+            .into_iter()
+            .flat_map(|kind| snapshot.world().keys(kind))
+        {
+            self.pending.entry(key).or_insert(now);
+        }
+    }
+
+    /// Compares what is pending and starts the writes that are due, as many as may run.
+    fn write_pending(&mut self) {
+        if !self.leadership.is_held() || !self.can_judge() {
+            // Gaining the Lease, or reading what was missing, compares everything.
+            self.pending.clear();
+            self.failed.clear();
+            return;
+        }
+        let Some(snapshot) = self.snapshot.clone() else {
+            return;
+        };
+        let mut postponed = BTreeMap::new();
+        while self.writes.len() < CONCURRENCY {
+            let Some((key, since)) = self.pending.pop_first() else {
+                break;
+            };
+            if self.writing.contains(&key) {
+                postponed.insert(key, since);
+            } else {
+                self.compare(&snapshot, key, since);
+            }
+        }
+        self.pending.append(&mut postponed);
+    }
+
+    /// Whether everything that verdicts rest on can be read.
+    fn can_judge(&self) -> bool {
+        let states = self.states.borrow();
+        let denied = |kind: &Kind| matches!(states.get(kind), Some(State::Denied(_)));
+        !VERDICTS_NEED.iter().any(denied)
+    }
+
+    /// Compares one object's status with its verdict, and starts a write if they differ.
+    fn compare(&mut self, snapshot: &Snapshot, key: ObjectKey, waiting_since: Instant) {
+        if !key.kind.is_istio() {
+            return;
+        }
+        let world = snapshot.world();
+        let Some(meta) = world.metadata(&key) else {
+            self.based_on.remove(&key);
+            return;
+        };
+        if self.based_on.get(&key) == Some(&meta.resource_version) {
+            return;
+        }
+        self.based_on.remove(&key);
+        let Some(State::Watched { version }) = self.states.borrow().get(&key.kind).cloned() else {
+            return;
+        };
+        let live = world.status(&key);
+        let messages = snapshot.messages(&key);
+        let now = Timestamp::now();
+        let labels = labels(&key);
+        let Some(patch) = conditions::status_patch(live, meta.generation, messages, now) else {
+            self.metrics.counters.no_ops.get_or_create(&labels).inc();
+            return;
+        };
+        let notices = events::Notice {
+            object: key.clone(),
+            uid: meta.uid.clone(),
+            api_version: resource(key.kind, version).api_version,
+            transitions: events::transitions(live, &conditions::desired(messages)),
+        };
+        let write = Write {
+            api: Api::namespaced_with(
+                self.client.clone(),
+                &key.namespace,
+                &resource(key.kind, version),
+            ),
+            params: PatchParams {
+                field_manager: Some(self.manager.clone()),
+                ..PatchParams::default()
+            },
+            patch: based_on(patch, &meta.resource_version),
+            leadership: self.leadership.clone(),
+        };
+        let based_on = meta.resource_version.clone();
+        self.writing.insert(key.clone());
+        self.writes.spawn(async move {
+            let result = write.run(&key.name).await;
+            Written {
+                key,
+                based_on,
+                waiting_since,
+                notices,
+                result,
+            }
+        });
+    }
+
+    fn settle(&mut self, written: Written) {
+        let Written {
+            key,
+            based_on,
+            waiting_since,
+            notices,
+            result,
+        } = written;
+        self.writing.remove(&key);
+        let labels = labels(&key);
+        let counters = &self.metrics.counters;
+        match result {
+            Ok(()) => {
+                counters.writes.get_or_create(&labels).inc();
+                self.metrics
+                    .latency
+                    .observe(waiting_since.elapsed().as_secs_f64());
+                tracing::debug!(object = %key, "wrote status");
+                self.notices.send(notices);
+                self.based_on.insert(key, based_on);
+            }
+            Err(Failure::Api(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_not_found() =>
+            {
+                counters.conflicts.get_or_create(&labels).inc();
+                self.based_on.insert(key, based_on);
+            }
+            Err(Failure::NotLeader) => {}
+            Err(error) => {
+                counters.failures.get_or_create(&labels).inc();
+                tracing::warn!(object = %key, %error, "cannot write status; trying again");
+                self.failed.insert(key);
+            }
+        }
+    }
+}
+
+/// One status write, ready to go.
+struct Write {
+    api: Api<DynamicObject>,
+    params: PatchParams,
+    patch: Value,
+    leadership: Leadership,
+}
+
+impl Write {
+    async fn run(self, name: &str) -> Result<(), Failure> {
+        if !self.leadership.is_held() {
+            return Err(Failure::NotLeader);
+        }
+        let patch = Patch::Merge(&self.patch);
+        let write = self.api.patch_status(name, &self.params, &patch);
+        match timeout(WRITE_TIME, write).await {
+            Ok(written) => Ok(written.map(|_| ())?),
+            Err(_) => Err(Failure::Slow),
+        }
+    }
+}
+
+/// The patch, to be refused unless the object still has this resource version.
+fn based_on(mut patch: Value, resource_version: &str) -> Value {
+    if let Some(patch) = patch.as_object_mut() {
+        let metadata = json!({ "resourceVersion": resource_version });
+        patch.insert("metadata".to_owned(), metadata);
+    }
+    patch
+}
+
+fn labels(key: &ObjectKey) -> Labels {
+    Labels {
+        kind: key.kind.plural(),
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line of `outriggerd`.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+
+use super::logs::LogFormat;
+
+/// The control plane of Outrigger: injects sidecars, checks routing objects and says in their status what is wrong.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "outriggerd", version)]
+pub struct Args {
+    /// Namespace of the lease, of the Secret, and of the Service that the API server calls.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "outrigger-system")]
+    pub namespace: String,
+
+    /// Name of this replica: the holder of the lease, and the reporter of events [default: outriggerd-PID].
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// Revision of this control plane; empty for the default one, which alone writes status.
+    #[arg(long, default_value = "")]
+    pub revision: String,
+
+    /// Service under which the API server calls the webhooks.
+    #[arg(long, default_value = "outriggerd")]
+    pub service_name: String,
+
+    /// Where the webhooks listen (HTTPS).
+    #[arg(long, default_value = "0.0.0.0:15017")]
+    pub webhook_addr: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics are served (HTTP).
+    #[arg(long, default_value = "0.0.0.0:15014")]
+    pub admin_addr: SocketAddr,
+
+    /// Where /debug/snapshot is served (HTTP); a loopback address.
+    #[arg(long, default_value = "127.0.0.1:15013")]
+    pub debug_addr: SocketAddr,
+
+    /// Folder with the files `mesh` (MeshConfig) and `values` (injection), YAML; each may be missing.
+    #[arg(long, default_value = "/etc/outrigger/config")]
+    pub config_dir: PathBuf,
+
+    /// Secret with the webhooks' certificates; made if it isn't there.
+    #[arg(long, default_value = "outrigger-webhook-certs")]
+    pub secret_name: String,
+
+    /// MutatingWebhookConfiguration whose caBundle is kept [default: outrigger-sidecar-injector, -REVISION].
+    #[arg(long)]
+    pub mutating_webhook: Option<String>,
+
+    /// ValidatingWebhookConfiguration whose caBundle is kept [default: outrigger-validator, -REVISION].
+    #[arg(long)]
+    pub validating_webhook: Option<String>,
+
+    /// A further DNS name or address that the serving certificate is for; may be repeated.
+    #[arg(long = "dns-name", value_name = "NAME")]
+    pub dns_names: Vec<String>,
+
+    /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the pod's service account].
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written: a level, or directives such as `info,outrigger=debug`.
+    #[arg(long, env = "OUTRIGGER_LOG", default_value = "info")]
+    pub log_level: String,
+}
+
+impl Args {
+    /// `name`, or `name-REVISION` if there is a revision: what two control planes side by side don't share.
+    pub fn of_revision(&self, name: &str) -> String {
+        match self.revision.as_str() {
+            "" => name.to_owned(),
+            revision => format!("{name}-{revision}"),
+        }
+    }
+
+    /// This replica's name.
+    pub fn identity(&self) -> String {
+        let unnamed = || format!("outriggerd-{}", std::process::id());
+        self.pod_name.clone().unwrap_or_else(unnamed)
+    }
+
+    /// The name under which the API server calls the webhooks through their Service.
+    pub fn server_name(&self) -> String {
+        format!("{}.{}.svc", self.service_name, self.namespace)
+    }
+
+    /// Everything that the serving certificate is for.
+    pub fn certificate_names(&self) -> BTreeSet<String> {
+        let short = format!("{}.{}", self.service_name, self.namespace);
+        let service = [
+            short,
+            self.server_name(),
+            self.server_name() + ".cluster.local",
+        ];
+        service
+            .into_iter()
+            .chain(self.dns_names.iter().cloned())
+            .collect()
+    }
+
+    /// The configuration of the injection webhook.
+    pub fn mutating_webhook(&self) -> String {
+        let default = || self.of_revision("outrigger-sidecar-injector");
+        self.mutating_webhook.clone().unwrap_or_else(default)
+    }
+
+    /// The configuration of the validation webhook.
+    pub fn validating_webhook(&self) -> String {
+        let default = || self.of_revision("outrigger-validator");
+        self.validating_webhook.clone().unwrap_or_else(default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn names_that_two_control_planes_must_not_share_carry_the_revision() {
+        let of =
+            |revision: &str| Args::try_parse_from(["outriggerd", "--revision", revision]).unwrap();
+        assert_eq!(of("").mutating_webhook(), "outrigger-sidecar-injector");
+        assert_eq!(
+            of("canary").mutating_webhook(),
+            "outrigger-sidecar-injector-canary"
+        );
+        assert_eq!(
+            of("canary").of_revision("outrigger-leader"),
+            "outrigger-leader-canary"
+        );
+    }
+
+    #[test]
+    fn the_certificate_is_for_the_service_and_for_the_names_that_were_given() {
+        let flags = ["outriggerd", "--namespace=mesh", "--dns-name=127.0.0.1"];
+        let args = Args::try_parse_from(flags).unwrap();
+        assert!(args.certificate_names().contains("outriggerd.mesh.svc"));
+        assert!(args.certificate_names().contains("127.0.0.1"));
+    }
+}

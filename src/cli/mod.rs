@@ -4,6 +4,7 @@
 //! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
 
 pub mod crds;
+mod inject;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ pub struct Arguments {
 enum Command {
     /// Print the CustomResourceDefinitions of networking.istio.io
     Crds(crds::Arguments),
+    /// Add the sidecar to the workloads of a file, as the webhook would
+    Inject(inject::Arguments),
 }
 
 impl Arguments {
@@ -28,6 +31,7 @@ impl Arguments {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Crds(crds) => crds.run(),
+            Command::Inject(inject) => inject.run(),
         };
         result.unwrap_or_else(|error| {
             eprintln!("outrigger: {error:#}");

@@ -1,0 +1,504 @@
+//! Offline injection: a file with manifests goes in, the same file with sidecars comes out.
+//!
+//! What is not injected keeps its bytes. In what is injected the order of keys stays; comments and styles do not.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Config, Error, Outcome, Request,
+    namespace::{self, Install, Match},
+    pod::Pod,
+    policy::Reason,
+    workload::Workload,
+};
+
+/// A kind that has pods: the groups it may be of, and where its pod template is.
+struct WorkloadKind {
+    kind: &'static str,
+    groups: &'static [&'static str],
+    template: &'static str,
+}
+
+const TEMPLATE: &str = "/spec/template";
+
+/// The kinds that are injected.
+const KINDS: [WorkloadKind; 9] = [
+    WorkloadKind {
+        kind: "Pod",
+        groups: &[""],
+        template: "",
+    },
+    WorkloadKind {
+        kind: "ReplicationController",
+        groups: &[""],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "Deployment",
+        groups: &["apps", "extensions"],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "ReplicaSet",
+        groups: &["apps", "extensions"],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "DaemonSet",
+        groups: &["apps", "extensions"],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "StatefulSet",
+        groups: &["apps"],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "Job",
+        groups: &["batch"],
+        template: TEMPLATE,
+    },
+    WorkloadKind {
+        kind: "CronJob",
+        groups: &["batch"],
+        template: "/spec/jobTemplate/spec/template",
+    },
+    WorkloadKind {
+        kind: "DeploymentConfig",
+        groups: &["", "apps.openshift.io"],
+        template: TEMPLATE,
+    },
+];
+
+/// A file cannot be injected.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The text is no YAML.
+    #[error("document {index} (line {line}): {problem}")]
+    Yaml {
+        /// Number of the document, from 1.
+        index: usize,
+        /// First line of the document in the file, from 1.
+        line: usize,
+        /// The parser's words; its line numbers are those of the document.
+        problem: String,
+    },
+    /// A workload without a pod template.
+    #[error("{object}: {path} is required")]
+    NoTemplate {
+        /// Kind and name.
+        object: String,
+        /// Where the template should be.
+        path: String,
+    },
+    /// A workload that cannot be injected.
+    #[error("{object}: {error}")]
+    Inject {
+        /// Kind and name.
+        object: String,
+        /// Why.
+        error: Error,
+    },
+    /// The result cannot be written.
+    #[error("{0}")]
+    Write(String),
+}
+
+/// A file after injection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// The manifests.
+    pub text: String,
+    /// For the person who asked: what was left alone and why, and warnings.
+    pub remarks: Vec<String>,
+}
+
+/// Injects every workload of a text with one or more YAML documents.
+///
+/// # Errors
+/// The first document that cannot be read or injected; nothing is returned for the others then.
+pub fn inject(config: &Config, text: &str) -> Result<Injected, DocumentError> {
+    let documents = split(text);
+    let mut parsed = Vec::with_capacity(documents.len());
+    for (index, document) in documents.iter().enumerate() {
+        let value = parse_yaml(document.text).map_err(|problem| DocumentError::Yaml {
+            index: index + 1,
+            line: document.line,
+            problem,
+        })?;
+        parsed.push(value);
+    }
+    let mut run = Run {
+        config,
+        namespaces: namespaces(&parsed),
+        remarks: Vec::new(),
+    };
+    let mut text = String::new();
+    for (document, value) in documents.iter().zip(parsed) {
+        match run.object(value)? {
+            Some(injected) => {
+                if document.text.starts_with(MARKER) {
+                    text.push_str("---\n");
+                }
+                text.push_str(&to_yaml(&injected)?);
+            }
+            None => text.push_str(document.text),
+        }
+    }
+    Ok(Injected {
+        text,
+        remarks: run.remarks,
+    })
+}
+
+/// Labels of the namespaces that the file itself declares.
+fn namespaces(documents: &[Value]) -> BTreeMap<String, BTreeMap<String, String>> {
+    documents
+        .iter()
+        .flat_map(|document| match items(document) {
+            Some(items) => items.iter().collect(),
+            None => vec![document],
+        })
+        .filter(|object| text_at(object, "/kind") == "Namespace")
+        .map(|object| {
+            let labels = object
+                .pointer("/metadata/labels")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .collect();
+            (text_at(object, "/metadata/name").to_owned(), labels)
+        })
+        .collect()
+}
+
+fn items(object: &Value) -> Option<&Vec<Value>> {
+    let is_list = text_at(object, "/kind") == "List" && text_at(object, "/apiVersion") == "v1";
+    object.get("items")?.as_array().filter(|_| is_list)
+}
+
+fn text_at<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    remarks: Vec<String>,
+}
+
+impl Run<'_> {
+    /// The object after injection; `None`: it stays as it is.
+    fn object(&mut self, mut object: Value) -> Result<Option<Value>, DocumentError> {
+        if items(&object).is_some() {
+            return self.list(object);
+        }
+        let Some(kind) = KINDS.iter().find(|kind| kind.is(&object)) else {
+            return Ok(None);
+        };
+        let name = match text_at(&object, "/metadata/name") {
+            "" => text_at(&object, "/metadata/generateName"),
+            name => name,
+        };
+        let namespace = text_at(&object, "/metadata/namespace").to_owned();
+        let shown = match namespace.as_str() {
+            "" => format!("{} {name}", kind.kind),
+            namespace => format!("{} {namespace}/{name}", kind.kind),
+        };
+        let workload = Workload {
+            api_version: text_at(&object, "/apiVersion").to_owned(),
+            kind: kind.kind.to_owned(),
+            name: name.to_owned(),
+        };
+        let Some(template) = object.pointer(kind.template) else {
+            let path = kind.template.trim_start_matches('/').replace('/', ".");
+            return Err(DocumentError::NoTemplate {
+                object: shown,
+                path,
+            });
+        };
+        let injected = self
+            .pod(template, &namespace, &workload, &shown)
+            .map_err(|error| DocumentError::Inject {
+                object: shown,
+                error,
+            })?;
+        Ok(injected.map(|pod| {
+            if let Some(template) = object.pointer_mut(kind.template) {
+                *template = pod;
+            }
+            object
+        }))
+    }
+
+    fn list(&mut self, mut list: Value) -> Result<Option<Value>, DocumentError> {
+        let mut changed = false;
+        if let Some(Value::Array(items)) = list.get_mut("items") {
+            for item in items {
+                if let Some(injected) = self.object(item.clone())? {
+                    *item = injected;
+                    changed = true;
+                }
+            }
+        }
+        Ok(changed.then_some(list))
+    }
+
+    fn pod(
+        &mut self,
+        pod: &Value,
+        namespace: &str,
+        workload: &Workload,
+        shown: &str,
+    ) -> Result<Option<Value>, Error> {
+        if self.not_asked(pod, namespace)? {
+            self.skipped(shown, Reason::NamespaceDisabled);
+            return Ok(None);
+        }
+        let request = Request {
+            pod,
+            namespace,
+            workload: Some(workload),
+            env: &[],
+        };
+        let (injected, warnings) = match super::inject(self.config, request)? {
+            Outcome::Skipped { reason, warnings } => {
+                self.skipped(shown, reason);
+                (None, warnings)
+            }
+            Outcome::Injected { pod, warnings, .. } => (Some(pod), warnings),
+        };
+        self.remarks.extend(
+            warnings
+                .into_iter()
+                .map(|warning| format!("{shown}: {warning}")),
+        );
+        Ok(injected)
+    }
+
+    /// Whether the API server would not even ask, by the labels of a namespace that the file declares.
+    fn not_asked(&self, pod: &Value, namespace: &str) -> Result<bool, Error> {
+        let Some(labels) = self.namespaces.get(namespace) else {
+            return Ok(false);
+        };
+        let install = Install {
+            revision: &self.config.values.revision,
+            by_default: self
+                .config
+                .values
+                .sidecar_injector_webhook
+                .enable_namespaces_by_default,
+        };
+        let pod = Pod::new(pod, namespace)?.labels_owned();
+        Ok(namespace::called(install, labels, &pod) == Match::No)
+    }
+
+    fn skipped(&mut self, shown: &str, reason: Reason) {
+        self.remarks
+            .push(format!("{shown}: not injected: {reason}"));
+    }
+}
+
+impl WorkloadKind {
+    fn is(&self, object: &Value) -> bool {
+        let api_version = text_at(object, "/apiVersion");
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        text_at(object, "/kind") == self.kind && self.groups.contains(&group)
+    }
+}
+
+/// What separates documents, at the start of a line.
+const MARKER: &str = "---";
+
+/// A document of a file, its marker and what follows included.
+struct Document<'t> {
+    text: &'t str,
+    line: usize,
+}
+
+/// Splits a text at its document markers; the pieces together are the text.
+fn split(text: &str) -> Vec<Document<'_>> {
+    let mut documents = Vec::new();
+    let (mut start, mut first_line, mut at) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let marker = line
+            .strip_prefix(MARKER)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if marker && at > start {
+            documents.push(Document {
+                text: &text[start..at],
+                line: first_line,
+            });
+            (start, first_line) = (at, index + 1);
+        }
+        at += line.len();
+    }
+    if at > start {
+        documents.push(Document {
+            text: &text[start..],
+            line: first_line,
+        });
+    }
+    documents
+}
+
+/// Reads one YAML document; an empty one is `null`.
+fn parse_yaml(text: &str) -> Result<Value, String> {
+    use serde_saphyr::{budget::Budget, options::DuplicateKeyPolicy};
+
+    // A document of one object: what the API server takes at most, with room for YAML's own words.
+    let mut budget = Budget::default();
+    budget.max_documents = 1;
+    budget.max_reader_input_bytes = Some(16 << 20);
+    budget.max_total_scalar_bytes = 16 << 20;
+    budget.max_nodes = 1_000_000;
+    budget.max_events = 4_000_000;
+    budget.max_depth = 100;
+    let options = serde_saphyr::options! {
+        budget: Some(budget),
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
+        with_snippet: false,
+    };
+    if is_blank(text) {
+        return Ok(Value::Null);
+    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+}
+
+/// Nothing but markers, comments and blanks.
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| {
+        let line = line.strip_prefix(MARKER).unwrap_or(line).trim();
+        line.is_empty() || line.starts_with('#') || line == "..."
+    })
+}
+
+/// Reads a YAML document that must be a map; an empty one is an empty map.
+///
+/// # Errors
+/// What the text is instead.
+pub fn parse_yaml_map(text: &str) -> Result<Map<String, Value>, String> {
+    match parse_yaml(text)? {
+        Value::Object(map) => Ok(map),
+        Value::Null => Ok(Map::new()),
+        _ => Err("must be a YAML map".to_owned()),
+    }
+}
+
+fn to_yaml(value: &Value) -> Result<String, DocumentError> {
+    // Long lines stay whole: folded ones are hard to read and to compare.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    let mut text = serde_saphyr::to_string_with_options(value, options)
+        .map_err(|error| DocumentError::Write(error.to_string()))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_pieces_of_a_split_are_the_text() {
+        let text = "# head\n---\na: 1\n--- # two\nb: |\n  x\n  --- y\n---\n";
+        let pieces: Vec<_> = split(text).iter().map(|piece| piece.text).collect();
+        assert_eq!(
+            pieces,
+            [
+                "# head\n",
+                "---\na: 1\n",
+                "--- # two\nb: |\n  x\n  --- y\n",
+                "---\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn texts_that_look_like_other_types_stay_texts() {
+        for text in [
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+            "true",
+            "null",
+            "~",
+            "1",
+            "1.0",
+            "1e3",
+            "0x1f",
+            "012",
+            "1:30",
+            "2001-01-01",
+            "",
+            " a",
+            "a ",
+            "- a",
+            "a: b",
+            "a #b",
+            "*",
+            "&a",
+            "!a",
+            "%a",
+            "@a",
+            "`a",
+            "{a",
+            "[a",
+            "\t",
+            "a\tb",
+            "a\nb",
+            "a\n",
+            "\n",
+            "a\r\nb",
+            "\u{0}",
+            "\u{85}",
+            "é",
+            "'",
+            "\"",
+            "\\",
+            "?",
+            "-",
+            "=",
+            "<<",
+            ".inf",
+            ".nan",
+            "0o7",
+            "1_000",
+            "|",
+            ">",
+            "#",
+            "{{ x }}",
+            "...",
+            "---",
+            "a\n\n\n",
+            "  a\nb",
+            "\n a",
+        ] {
+            let value = json!({ "key": text, "list": [text], text: 1 });
+            let yaml = to_yaml(&value).unwrap();
+            assert_eq!(parse_yaml(&yaml), Ok(value), "{yaml}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(text in any::<String>(), number in any::<i64>()) {
+            let value = json!({ "a": [{ "b": text, "c": number, "d": [] }], "e": {} });
+            let yaml = to_yaml(&value).unwrap();
+            prop_assert_eq!(parse_yaml(&yaml), Ok(value), "{}", yaml);
+        }
+    }
+}

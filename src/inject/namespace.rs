@@ -1,0 +1,76 @@
+//! Whether the API server would ask about a pod at all: what the selectors of the webhook configuration say, for
+//! those who have only the labels (offline injection, explanations).
+
+use std::collections::BTreeMap;
+
+use super::policy::INJECT;
+
+/// Labels that switch injection on or off for a namespace; they mean the same, and where they differ, off wins.
+pub const SWITCHES: [&str; 2] = ["injection", "istio-injection"];
+/// Label that chooses a revision, on a namespace or a pod.
+pub const REVISION: &str = "istio.io/rev";
+
+/// Which part of the webhook configuration would match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// The namespace is switched on.
+    Namespace,
+    /// The namespace chooses the revision.
+    NamespaceRevision,
+    /// The pod opts in, in a namespace that says nothing.
+    Pod,
+    /// The pod chooses the revision, in a namespace that says nothing.
+    PodRevision,
+    /// Nobody says anything, and the mesh injects by default.
+    Default,
+    /// None.
+    No,
+}
+
+/// What of the mesh the selectors are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Install<'a> {
+    /// The revision; empty for the default one.
+    pub revision: &'a str,
+    /// `enableNamespacesByDefault`.
+    pub by_default: bool,
+}
+
+/// Which webhook of this installation the API server would call for a pod with these labels.
+pub fn called(
+    install: Install<'_>,
+    namespace: &BTreeMap<String, String>,
+    pod: &BTreeMap<String, String>,
+) -> Match {
+    let default = install.revision.is_empty();
+    let revision = if default { "default" } else { install.revision };
+    let switches: Vec<&str> = SWITCHES
+        .iter()
+        .filter_map(|label| namespace.get(*label).map(String::as_str))
+        .collect();
+    let wish = pod.get(INJECT).map(String::as_str);
+    if wish == Some("false") {
+        return Match::No;
+    }
+    if !switches.is_empty() {
+        let on = switches.iter().all(|value| *value == "enabled");
+        return if default && on {
+            Match::Namespace
+        } else {
+            Match::No
+        };
+    }
+    if let Some(chosen) = namespace.get(REVISION) {
+        return if chosen == revision {
+            Match::NamespaceRevision
+        } else {
+            Match::No
+        };
+    }
+    match (pod.get(REVISION), wish) {
+        (Some(chosen), _) if chosen == revision => Match::PodRevision,
+        (None, Some("true")) if default => Match::Pod,
+        (None, None) if default && install.by_default => Match::Default,
+        _ => Match::No,
+    }
+}

@@ -1,0 +1,186 @@
+//! `AdmissionReview` as JSON: read leniently, answered in the version in which it was asked.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use json_patch::Patch;
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
+
+/// API group and kind of reviews.
+const GROUP: &str = "admission.k8s.io";
+const KIND: &str = "AdmissionReview";
+/// Versions that are answered.
+const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// A question of the API server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    api_version: String,
+    uid: String,
+    request: Map<String, Value>,
+}
+
+/// The body is no question that can be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// Answered with 400.
+    #[error("the body is empty, it must be an AdmissionReview")]
+    EmptyBody,
+    /// Answered with 415.
+    #[error("the content type is {0:?}, it must be \"application/json\"")]
+    ContentType(String),
+    /// Answered with a review that does not allow.
+    #[error("the body cannot be decoded: {0}")]
+    Undecodable(String),
+    /// Answered with a review that does not allow.
+    #[error("{0}")]
+    NotAReview(String),
+}
+
+impl Review {
+    /// Reads a request's headers and body.
+    ///
+    /// # Errors
+    /// What is wrong with them; [`ReviewError::into_response`] is the answer.
+    pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, ReviewError> {
+        if body.is_empty() {
+            return Err(ReviewError::EmptyBody);
+        }
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type != "application/json" {
+            return Err(ReviewError::ContentType(content_type.to_owned()));
+        }
+        let review: Value = serde_json::from_slice(body)
+            .map_err(|error| ReviewError::Undecodable(error.to_string()))?;
+        Self::from_json(review)
+    }
+
+    fn from_json(mut review: Value) -> Result<Self, ReviewError> {
+        let text = |field: &str| {
+            review
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let (kind, api_version) = (text("kind"), text("apiVersion"));
+        let known = api_version
+            .strip_prefix(GROUP)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|version| VERSIONS.contains(&version));
+        if kind != KIND || !known {
+            return Err(ReviewError::NotAReview(format!(
+                "this is {kind:?} of {api_version:?}, it must be {KIND:?} of \"{GROUP}/v1\" or \"{GROUP}/v1beta1\""
+            )));
+        }
+        let api_version = api_version.to_owned();
+        match review.get_mut("request").map(Value::take) {
+            Some(Value::Object(request)) => Ok(Self {
+                api_version,
+                uid: text_of(&request, "uid").to_owned(),
+                request,
+            }),
+            _ => Err(ReviewError::NotAReview(
+                "request: must be an object".to_owned(),
+            )),
+        }
+    }
+
+    /// A text field of the request; absent is empty.
+    pub fn text(&self, field: &str) -> &str {
+        text_of(&self.request, field)
+    }
+
+    /// A text field of an object of the request, such as `kind.kind`; absent is empty.
+    pub fn inner_text(&self, object: &str, field: &str) -> &str {
+        self.request
+            .get(object)
+            .and_then(Value::as_object)
+            .map_or("", |object| text_of(object, field))
+    }
+
+    /// The object under review as it shall become; `None` for a deletion.
+    pub fn object(&self) -> Option<&Value> {
+        self.request
+            .get("object")
+            .filter(|object| !object.is_null())
+    }
+
+    /// The object as it was before an update or deletion.
+    pub fn old_object(&self) -> Option<&Value> {
+        self.request
+            .get("oldObject")
+            .filter(|object| !object.is_null())
+    }
+
+    /// Lets the object pass, changed by `patch` if there is one.
+    pub fn allow(&self, patch: Option<&Patch>, warnings: &[String]) -> Response {
+        let mut response = json!({ "uid": self.uid, "allowed": true });
+        if let Some(patch) = patch.filter(|patch| !patch.0.is_empty()) {
+            match serde_json::to_vec(patch) {
+                Ok(patch) => {
+                    response["patchType"] = json!("JSONPatch");
+                    response["patch"] = json!(ByteString(patch));
+                }
+                Err(error) => return self.deny(&format!("cannot write the patch: {error}"), &[]),
+            }
+        }
+        self.answer(response, warnings)
+    }
+
+    /// Refuses the object; the message reaches whoever sent it.
+    pub fn deny(&self, message: &str, warnings: &[String]) -> Response {
+        let status = json!({ "message": message, "code": 400, "reason": "BadRequest" });
+        let response = json!({ "uid": self.uid, "allowed": false, "status": status });
+        self.answer(response, warnings)
+    }
+
+    fn answer(&self, mut response: Value, warnings: &[String]) -> Response {
+        if !warnings.is_empty() {
+            response["warnings"] = json!(warnings);
+        }
+        review_response(&self.api_version, response)
+    }
+}
+
+impl ReviewError {
+    /// What the client is told.
+    pub fn into_response(self) -> Response {
+        let message = self.to_string();
+        let status = match self {
+            Self::EmptyBody => StatusCode::BAD_REQUEST,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Undecodable(_) | Self::NotAReview(_) => {
+                let status = json!({ "message": message, "code": 400, "reason": "BadRequest" });
+                let response = json!({ "uid": "", "allowed": false, "status": status });
+                return review_response("admission.k8s.io/v1", response);
+            }
+        };
+        let mut response = Response::new(Body::from(message + "\n"));
+        *response.status_mut() = status;
+        response
+    }
+}
+
+fn review_response(api_version: &str, response: Value) -> Response {
+    let review = json!({ "apiVersion": api_version, "kind": KIND, "response": response });
+    let mut response = Response::new(Body::from(review.to_string()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+fn text_of<'v>(object: &'v Map<String, Value>, field: &str) -> &'v str {
+    object
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}

@@ -3,8 +3,10 @@
 //! A command is a module with `Arguments` (clap) and `Arguments::run(self) -> anyhow::Result<ExitCode>`:
 //! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
 
+pub mod analyze;
 pub mod crds;
 mod inject;
+pub mod manifests;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Analyse manifests: validity of each object, and what they say about each other
+    Analyze(analyze::Arguments),
     /// Print the CustomResourceDefinitions of networking.istio.io
     Crds(crds::Arguments),
     /// Add the sidecar to the workloads of a file, as the webhook would
@@ -30,6 +34,7 @@ impl Arguments {
     /// Runs the command that was asked for and says with which status to exit.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
+            Command::Analyze(analyze) => analyze.run(),
             Command::Crds(crds) => crds.run(),
             Command::Inject(inject) => inject.run(),
         };

@@ -50,7 +50,38 @@ pub struct Config {
     policy: Policy,
 }
 
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// In the values.
+    #[error("values: {0}")]
+    Values(#[from] values::ValuesError),
+    /// In the MeshConfig.
+    #[error("mesh configuration: {0}")]
+    Mesh(String),
+}
+
 impl Config {
+    /// Reads the settings as the chart wrote them into the configuration of the control plane. Beside them: what was
+    /// not understood and has no effect.
+    ///
+    /// # Errors
+    /// A setting has the wrong type.
+    pub fn from_json(
+        values: &Value,
+        mesh: &Value,
+        native_sidecars: bool,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
+        let values = Values::rendered(values)?;
+        let mesh = match mesh {
+            Value::Object(fields) => MeshConfig::from_fields(fields.clone())
+                .map_err(|error| ConfigError::Mesh(error.to_string()))?,
+            Value::Null => MeshConfig::default(),
+            _ => return Err(ConfigError::Mesh("must be a map".to_owned())),
+        };
+        Ok(Self::new(values, mesh, native_sidecars))
+    }
+
     /// Puts the settings together. Beside them: what in the settings was not understood and has no effect.
     pub fn new(values: Values, mesh: MeshConfig, native_sidecars: bool) -> (Self, Vec<String>) {
         let webhook = &values.sidecar_injector_webhook;

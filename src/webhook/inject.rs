@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{Request, State},
@@ -20,6 +19,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use tokio::sync::watch;
 
 use crate::inject::{self, Config, Outcome, patch};
 
@@ -34,13 +34,13 @@ const INLINE_BODY: usize = 256 << 10;
 /// What the handler needs.
 #[derive(Debug, Clone)]
 pub struct Injector {
-    config: Arc<ArcSwap<Config>>,
+    config: watch::Receiver<Arc<Config>>,
     metrics: Arc<Metrics>,
 }
 
 impl Injector {
-    /// `config` may be exchanged at any time; calls in flight finish with the one they began with.
-    pub fn new(config: Arc<ArcSwap<Config>>, registry: &mut Registry) -> Self {
+    /// The configuration may change at any time; calls in flight finish with the one they began with.
+    pub fn new(config: watch::Receiver<Arc<Config>>, registry: &mut Registry) -> Self {
         Self {
             config,
             metrics: Arc::new(Metrics::register(registry)),
@@ -91,7 +91,7 @@ impl Injector {
             workload: None,
             env: &env,
         };
-        let config = self.config.load();
+        let config = Arc::clone(&self.config.borrow());
         let named = || {
             let metadata = |field| pod.pointer(&format!("/metadata/{field}"))?.as_str();
             let name = metadata("name").or_else(|| metadata("generateName"));

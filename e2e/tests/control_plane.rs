@@ -1,5 +1,6 @@
 //! etcd and kube-apiserver: they start, keep apart, come back and end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use outrigger_e2e::cluster::{Cluster, ControlPlane};
@@ -88,7 +89,7 @@ fn dropped_control_plane_leaves_no_process_and_no_file() {
 #[test]
 fn killed_caller_takes_its_control_plane_along() {
     let caller = Caller::start("control_plane::helper_that_starts_a_control_plane_and_stays");
-    let directory = caller.answer(DEADLINE);
+    let directory = PathBuf::from(caller.answer(DEADLINE));
     assert!(!processes_of(&directory).is_empty());
     caller.kill();
     let gone = || processes_of(&directory).is_empty() && !directory.exists();
@@ -99,5 +100,5 @@ fn killed_caller_takes_its_control_plane_along() {
 #[ignore = "the caller that another test kills"]
 fn helper_that_starts_a_control_plane_and_stays() {
     let control_plane = ControlPlane::start(&Lines).unwrap();
-    answer_and_stay(control_plane.directory());
+    answer_and_stay(&control_plane.directory().display().to_string());
 }

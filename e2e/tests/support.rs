@@ -38,15 +38,13 @@ impl Caller {
         }
     }
 
-    /// The path that the helper answered with.
-    pub fn answer(&self, deadline: Duration) -> PathBuf {
+    /// What the helper answered with.
+    pub fn answer(&self, deadline: Duration) -> String {
         let file = self.scratch.path().join("answer");
-        PathBuf::from(
-            wait::until(deadline, "answer of the caller", || {
-                fs::read_to_string(&file)
-            })
-            .unwrap(),
-        )
+        wait::until(deadline, "answer of the caller", || {
+            fs::read_to_string(&file)
+        })
+        .unwrap()
     }
 
     /// Ends the caller as nothing in it can notice.
@@ -56,11 +54,11 @@ impl Caller {
     }
 }
 
-/// The helper's side of a [`Caller`]: answers with `path` and stays until it is killed.
-pub fn answer_and_stay(path: &Path) {
+/// The helper's side of a [`Caller`]: answers with `text` and stays until it is killed.
+pub fn answer_and_stay(text: &str) {
     let file = PathBuf::from(std::env::var_os(ANSWER).unwrap());
     let partial = file.with_extension("partial");
-    fs::write(&partial, path.as_os_str().as_encoded_bytes()).unwrap();
+    fs::write(&partial, text).unwrap();
     fs::rename(partial, file).unwrap();
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }

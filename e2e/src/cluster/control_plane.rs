@@ -77,7 +77,7 @@ impl ControlPlane {
         api_server::certificates(&home.join("pki"), endpoints.address)?;
         let access = Access::new(&home, format!("https://127.0.0.1:{port}"), &tools)?;
 
-        let launcher = Launcher::start(state, &[], &[])?;
+        let launcher = Launcher::start(state, &[], "launch.sh", &[])?;
         launcher.run("etcd", &api_server::etcd(&tools, &home, &endpoints))?;
         let mut arguments = api_server::kube_apiserver(&tools, &home, &endpoints);
         // A loopback address can't be the endpoint of the Service `kubernetes`.

@@ -11,10 +11,12 @@ use anyhow::{Context, Result, bail};
 use super::state::StateDir;
 use crate::wait;
 
+pub(super) const CLEAR: &str = include_str!("scripts/clear.sh");
 const SCRIPTS: &[(&str, &str)] = &[
     ("hold.sh", include_str!("scripts/hold.sh")),
     ("launch.sh", include_str!("scripts/launch.sh")),
-    ("clear.sh", include_str!("scripts/clear.sh")),
+    ("node.sh", include_str!("scripts/node.sh")),
+    ("clear.sh", CLEAR),
 ];
 
 /// A running `launch.sh`. Dropping it ends every program and waits until the cluster is cleared.
@@ -33,10 +35,12 @@ struct Pipes {
 }
 
 impl Launcher {
-    /// Starts `launch.sh` (through `wrapper`, a command line that ends in running it) in a session of its own.
+    /// Starts one of the scripts that answer commands (`launch.sh`, `node.sh`) in a session of its own,
+    /// through the command line `wrapper`.
     pub fn start(
         state: StateDir,
         wrapper: &[&str],
+        script: &str,
         environment: &[(&str, String)],
     ) -> Result<Self> {
         let scripts = state.path.join("scripts");
@@ -49,7 +53,7 @@ impl Launcher {
             .arg(scripts.join("hold.sh"))
             .args(wrapper)
             .arg("bash")
-            .arg(scripts.join("launch.sh"));
+            .arg(scripts.join(script));
         command
             .env("WORK", &state.path)
             .envs(environment.iter().map(|(name, value)| (name, value)));
@@ -143,7 +147,8 @@ impl Launcher {
         )
     }
 
-    fn ask(&self, command: &str) -> Result<()> {
+    /// Sends one line and reads the answer.
+    pub fn ask(&self, command: &str) -> Result<()> {
         let mut pipes = self.locked();
         let Some(pipes) = pipes.as_mut() else {
             bail!("{command}: the cluster is kept")

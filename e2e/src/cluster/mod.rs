@@ -2,12 +2,13 @@
 
 mod access;
 mod api_server;
+mod cgroups;
 mod control_plane;
-#[allow(dead_code, reason = "the rest is for nodes")]
 mod launcher;
+mod node;
 mod pki;
-#[allow(dead_code, reason = "the rest is for nodes")]
 mod state;
 
 pub use access::{Access, Cluster};
 pub use control_plane::ControlPlane;
+pub use node::{Kept, Node, down, kept};

@@ -25,45 +25,56 @@ pub(super) struct StateDir {
     pub lock: File,
 }
 
-/// Claims the first free number of `kind` for which `usable` answers true. What a dead cluster left under
-/// this number is removed by `clear` before.
+/// Claims the first free number of `kind` for which `usable` answers true, after clearing what dead clusters
+/// of this kind left.
 pub(super) fn claim(
     kind: &str,
     clear: impl Fn(&Path, u8) -> Result<()>,
     usable: impl Fn(u8) -> bool,
 ) -> Result<StateDir> {
-    let base = base()?;
-    for number in 1..=MOST {
+    clear_dead(kind, clear)?;
+    let base = base();
+    for number in (1..=MOST).filter(|&number| usable(number)) {
         let path = base.join(format!("{kind}-{number}"));
         private_directory(&base)?;
-        private_directory(&path)?;
-        let Some(lock) = try_lock(&path)? else {
-            continue;
-        };
-        if fs::read_dir(&path)?.next().is_some() {
-            clear(&path, number)?;
-            private_directory(&base)?;
-            private_directory(&path)?;
-        }
-        // Locked anew: clearing removed the directory that `lock` is of.
-        drop(lock);
-        let Some(lock) = try_lock(&path)? else {
-            continue;
-        };
-        if usable(number) {
-            for child in ["log", "run", "scripts"] {
-                private_directory(&path.join(child))?;
+        match DirBuilder::new().mode(0o700).create(&path) {
+            // Another cluster's; or the last one has just removed `base`.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+                ) =>
+            {
+                continue;
             }
-            return Ok(StateDir { path, number, lock });
+            created => created.with_context(|| path.display().to_string())?,
         }
-        fs::remove_dir(&path).with_context(|| path.display().to_string())?;
+        // None: somebody took the new directory for that of a dead cluster.
+        let Some(lock) = try_lock(&path)? else {
+            continue;
+        };
+        for child in ["log", "run", "scripts"] {
+            private_directory(&path.join(child))?;
+        }
+        return Ok(StateDir { path, number, lock });
     }
     bail!("{MOST} clusters of kind {kind} are running")
 }
 
+/// Removes what dead clusters of `kind` left.
+pub(super) fn clear_dead(kind: &str, clear: impl Fn(&Path, u8) -> Result<()>) -> Result<()> {
+    for found in list(kind)? {
+        // Held while clearing, so that only one process clears.
+        if let Some(_lock) = try_lock(&found.path)? {
+            clear(&found.path, found.number)?;
+        }
+    }
+    Ok(())
+}
+
 /// The directories of `kind` on this machine with their numbers; `alive` where a process holds the lock.
 pub(super) fn list(kind: &str) -> Result<Vec<Found>> {
-    let entries = match fs::read_dir(base()?) {
+    let entries = match fs::read_dir(base()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.context("state directory of the clusters")?,
     };
@@ -95,11 +106,8 @@ pub(super) struct Found {
     pub alive: bool,
 }
 
-fn base() -> Result<PathBuf> {
-    Ok(PathBuf::from(format!(
-        "/var/tmp/outrigger-{}",
-        nix::unistd::geteuid()
-    )))
+fn base() -> PathBuf {
+    PathBuf::from(format!("/var/tmp/outrigger-{}", nix::unistd::geteuid()))
 }
 
 /// The locked directory; None where another process holds it, or removed it meanwhile.

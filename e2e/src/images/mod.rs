@@ -3,7 +3,9 @@
 
 mod content;
 mod libraries;
+pub mod oci;
 mod recipes;
+pub(crate) mod system;
 
 pub use content::{Config, Content, Entry, Image, content_hash};
 pub use recipes::{PROXY_PACKAGES, Package, bookinfo, outriggerd, proxyv2};

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::progress::{Progress, step};
 
 /// `outrigger` in the user's cache directory: `$XDG_CACHE_HOME`, else `~/.cache`.
-pub(super) fn directory() -> Result<PathBuf> {
+pub(crate) fn directory() -> Result<PathBuf> {
     let set = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -25,7 +25,7 @@ pub(super) fn directory() -> Result<PathBuf> {
 
 /// Makes `directory/name` by `make`, which writes the path it is given, unless another process made it
 /// while this one waited for the lock. The file appears whole or not at all.
-pub(super) fn produce(
+pub(crate) fn produce(
     directory: &Path,
     name: &str,
     progress: &dyn Progress,

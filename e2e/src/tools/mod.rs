@@ -5,7 +5,7 @@
 //! from, so only the first use builds them.
 
 mod build;
-mod cache;
+pub(crate) mod cache;
 pub mod envoy;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,126 @@
+//! Everything by which a node can be noticed on the machine.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use outrigger_e2e::cluster::Node;
+use outrigger_e2e::wait;
+use serde::{Deserialize, Serialize};
+
+use crate::support::processes_of;
+
+/// Longer than the kernel takes to end what nobody refers to any more.
+const MOMENT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Remains {
+    pub directory: PathBuf,
+    /// Of the link and the control groups.
+    names: Vec<String>,
+    /// Kind and inode of the node's own namespaces.
+    namespaces: Vec<(String, u64)>,
+}
+
+impl Remains {
+    pub fn of(node: &Node) -> Self {
+        let inode = |kind: &str| {
+            fs::metadata(format!("/proc/{}/ns/{kind}", node.init()))
+                .unwrap()
+                .ino()
+        };
+        Self {
+            directory: node.directory().to_owned(),
+            names: node.names().into_iter().collect(),
+            namespaces: ["pid", "net", "mnt"]
+                .map(|kind| (kind.to_owned(), inode(kind)))
+                .into(),
+        }
+    }
+
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap()
+    }
+
+    pub fn from_text(text: &str) -> Self {
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// The command lines of the processes in the node's namespaces, and of those that hold it from outside.
+    pub fn processes(&self) -> Vec<String> {
+        let mut processes = processes_of(&self.directory);
+        for entry in fs::read_dir("/proc").unwrap() {
+            let process = entry.unwrap().path();
+            let is_in = |(kind, inode): &(String, u64)| {
+                fs::metadata(process.join("ns").join(kind))
+                    .is_ok_and(|namespace| namespace.ino() == *inode)
+            };
+            if self.namespaces.iter().any(is_in) {
+                processes.push(
+                    fs::read_to_string(process.join("cmdline"))
+                        .unwrap_or_default()
+                        .replace('\0', " "),
+                );
+            }
+        }
+        processes
+    }
+
+    /// The process outside of the namespaces that clears the node at its end.
+    pub fn holder(&self) -> u32 {
+        let script = self.directory.join("scripts/hold.sh").display().to_string();
+        let is_holder = |pid: &u32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split('\0').nth(1) == Some(&script)
+        };
+        let names = fs::read_dir("/proc")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter_map(|name| name.to_str()?.parse().ok())
+            .find(is_holder)
+            .unwrap()
+    }
+
+    /// Whatever is left, by name.
+    pub fn list(&self) -> Vec<String> {
+        let mut left = self.processes();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let namespaces: Vec<String> = self
+            .namespaces
+            .iter()
+            .map(|(kind, inode)| format!("{kind}:[{inode}]"))
+            .collect();
+        let directory = self.directory.display().to_string();
+        let is_ours = |line: &&str| {
+            line.contains(&directory) || namespaces.iter().any(|name| line.contains(name))
+        };
+        left.extend(mounts.lines().filter(is_ours).map(str::to_owned));
+        let mut paths = vec![self.directory.clone()];
+        for name in &self.names {
+            paths.push(PathBuf::from("/sys/class/net").join(name));
+            paths.push(PathBuf::from("/sys/fs/cgroup").join(name));
+            let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap();
+            paths.extend(hierarchies.map(|hierarchy| hierarchy.unwrap().path().join(name)));
+        }
+        left.extend(
+            paths
+                .iter()
+                .filter(|path| path.exists())
+                .map(|path| path.display().to_string()),
+        );
+        left
+    }
+
+    pub fn assert_gone(&self) {
+        let gone = || {
+            if self.list().is_empty() {
+                Ok(())
+            } else {
+                Err(self.list().join("\n"))
+            }
+        };
+        wait::until(MOMENT, "nothing of the node left", gone).unwrap();
+    }
+}

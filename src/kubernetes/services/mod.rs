@@ -1,0 +1,303 @@
+//! Writes the ports of gateways' Services, and tells the gateways' pods what to listen on.
+//!
+//! The plan is [`crate::gateway::plan`]'s. A write is a server-side apply under a field manager of our own that
+//! holds nothing but our ports, so that the API server merges them with those of others and keeps every node port:
+//!
+//! - It is never forced, and no port that another manager owns is in it: applying such a port with equal fields
+//!   would make us its co-owner without a conflict.
+//! - It carries the Service's uid. An apply to a Service that is gone would make a new one without a selector; with
+//!   the uid it is refused (409), and the watch brings what there is instead.
+//! - It needs no resource version: a port that somebody else took meanwhile is refused (409) where the fields differ,
+//!   and given up with the next plan where they don't.
+//!
+//! What has to be written again and again (somebody rewrites the whole Service, the API server refuses it) is written
+//! ever more rarely, and an event on the Service says so.
+
+mod listeners;
+mod pace;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+
+use super::{
+    events::{Notice, Notices, Transition},
+    lease::Leadership,
+    watch::{State, States},
+};
+use crate::{
+    analysis::Snapshot,
+    api::{kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
+    gateway::{self, Plan, PlannedPort, ServicePlan},
+    world::ObjectKey,
+};
+use listeners::ListenerWriter;
+use pace::Pace;
+
+/// Writes at a time.
+const CONCURRENCY: usize = 8;
+/// How long a write may take.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// When everything is compared again: a write that was lost brings no event.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// The kinds that a plan rests on. While one of them is not watched, a Gateway that can't be seen would look like one
+/// that is gone, so nothing is written.
+const PLAN_NEEDS: [Kind; 3] = [Kind::Gateway, Kind::Service, Kind::Pod];
+
+/// The writer of gateways' ports.
+pub struct ServiceWriter {
+    client: Client,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    states: watch::Receiver<States>,
+    leadership: Leadership,
+    notices: Notices,
+    metrics: Metrics,
+    plan: Plan,
+    pace: Pace,
+    listeners: ListenerWriter,
+}
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("this replica is no longer the leader")]
+    NotLeader,
+    #[error("the API server did not answer within {WRITE_TIME:?}")]
+    Slow,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+struct Metrics {
+    writes: Counter,
+    refusals: Counter,
+    failures: Counter,
+}
+
+impl Metrics {
+    fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("gateway_services");
+        let [writes, refusals, failures] = [
+            ("writes", "Writes of the ports of a gateway's Service"),
+            (
+                "refusals",
+                "Writes that the API server refused: a conflict, or an invalid result",
+            ),
+            ("failures", "Writes that failed otherwise"),
+        ]
+        .map(|(name, help)| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        });
+        Self {
+            writes,
+            refusals,
+            failures,
+        }
+    }
+}
+
+impl ServiceWriter {
+    /// A writer of what the Snapshots lead to.
+    pub fn new(
+        client: Client,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        states: watch::Receiver<States>,
+        leadership: Leadership,
+        notices: Notices,
+        registry: &mut Registry,
+    ) -> Self {
+        Self {
+            listeners: ListenerWriter::new(client.clone(), leadership.clone()),
+            client,
+            snapshots,
+            states,
+            leadership,
+            notices,
+            metrics: Metrics::register(registry),
+            plan: Plan::default(),
+            pace: Pace::default(),
+        }
+    }
+
+    /// Writes until `shutdown` is ready; writes in flight are waited for.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut leadership = self.leadership.clone();
+        let mut states = self.states.clone();
+        let mut tick = interval(RESYNC);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = None;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Ok(()) = self.snapshots.changed() => {
+                    let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+                    self.plan = gateway::plan(snapshot.world());
+                }
+                () = leadership.changed() => self.listeners.look_again(),
+                Ok(()) = states.changed() => {}
+                _ = tick.tick() => self.listeners.look_again(),
+                () = until(due) => {}
+            }
+            due = if self.leadership.is_held() && self.can_plan() {
+                self.write_what_differs().await
+            } else {
+                None
+            };
+        }
+    }
+
+    /// Whether everything that the plan rests on was listed and is watched.
+    fn can_plan(&self) -> bool {
+        let states = self.states.borrow();
+        PLAN_NEEDS
+            .iter()
+            .all(|kind| matches!(states.get(kind), Some(State::Watched { .. })))
+    }
+
+    /// Writes what is due, and returns when more will be.
+    async fn write_what_differs(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        self.pace.forget(&self.plan.services, now);
+        let differing = self.plan.services.iter().filter(|(_, plan)| !plan.in_sync);
+        let due: Vec<(&ObjectKey, &ServicePlan)> = differing
+            .filter(|(key, plan)| self.pace.due(key, plan) <= Some(now))
+            .collect();
+        let outcomes: Vec<_> = stream::iter(due)
+            .map(|(key, plan)| async move { (key, plan, self.apply(key, plan).await) })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        for (key, plan, outcome) in outcomes {
+            let repeats = self.pace.note(key, plan, Instant::now());
+            settle(&self.metrics, &self.notices, key, plan, repeats, outcome);
+        }
+        let listeners = self.listeners.write(&self.plan.listeners).await;
+        let differing = self.plan.services.iter().filter(|(_, plan)| !plan.in_sync);
+        differing
+            .filter_map(|(key, plan)| self.pace.due(key, plan))
+            .chain(listeners)
+            .min()
+    }
+
+    async fn apply(&self, key: &ObjectKey, plan: &ServicePlan) -> Result<(), Failure> {
+        if !self.leadership.is_held() {
+            return Err(Failure::NotLeader);
+        }
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = desired(key, plan);
+        let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
+        let patch = Patch::Apply(&patch);
+        match timeout(WRITE_TIME, api.patch(&key.name, &params, &patch)).await {
+            Ok(written) => Ok(written.map(drop)?),
+            Err(_) => Err(Failure::Slow),
+        }
+    }
+}
+
+/// All that we want of a Service: our ports.
+fn desired(key: &ObjectKey, plan: &ServicePlan) -> Value {
+    let port = |port: &PlannedPort| {
+        json!({
+            "name": port.name,
+            "port": port.port,
+            "targetPort": port.target_port,
+            "protocol": "TCP",
+            "appProtocol": port.app_protocol,
+        })
+    };
+    let ports: Vec<Value> = plan.ports.iter().map(port).collect();
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": *key.name, "namespace": *key.namespace, "uid": plan.uid },
+    });
+    if !ports.is_empty() {
+        service["spec"] = json!({ "ports": ports });
+    }
+    service
+}
+
+/// Tells what became of a write: `repeats` times the same one by now.
+fn settle(
+    metrics: &Metrics,
+    notices: &Notices,
+    key: &ObjectKey,
+    plan: &ServicePlan,
+    repeats: u32,
+    outcome: Result<(), Failure>,
+) {
+    let numbers: Vec<String> = plan.ports.iter().map(|port| port.port.to_string()).collect();
+    let ports = match numbers.as_slice() {
+        [] => "none".to_owned(),
+        numbers => numbers.join(", "),
+    };
+    let (warning, reason, message) = match outcome {
+        Ok(()) => {
+            metrics.writes.inc();
+            tracing::info!(service = %key, ports, repeats, "wrote the ports that Gateways need");
+            match repeats {
+                1 => (false, "GatewayPortsApplied", format!("ports that Gateways need here: {ports}")),
+                2 => return,
+                _ => (
+                    true,
+                    "GatewayPortsOverwritten",
+                    format!(
+                        "something keeps removing the ports that Gateways need here ({ports}); they were added again, and \
+                         will be ever more rarely: let it leave ports alone that it does not own, or set the annotation \
+                         {}: \"false\" and add the ports by hand",
+                        crate::api::annotations::MANAGE_PORTS
+                    ),
+                ),
+            }
+        }
+        Err(Failure::NotLeader) => return,
+        Err(Failure::Api(kube::Error::Api(status))) if status.is_not_found() => return,
+        Err(Failure::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_invalid() => {
+            metrics.refusals.inc();
+            let message = &status.message;
+            tracing::warn!(service = %key, ports, message, "the API server refused ports that Gateways need");
+            (
+                true,
+                "GatewayPortsRefused",
+                format!("the ports that Gateways need here ({ports}) can't be added: {message}"),
+            )
+        }
+        Err(error) => {
+            metrics.failures.inc();
+            tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need; trying again");
+            return;
+        }
+    };
+    notices.send(Notice {
+        object: key.clone(),
+        uid: plan.uid.clone(),
+        api_version: Kind::Service.api_version(),
+        transitions: vec![Transition {
+            warning,
+            reason: reason.to_owned(),
+            message,
+        }],
+    });
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

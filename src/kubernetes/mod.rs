@@ -6,5 +6,6 @@ pub mod engine;
 pub mod events;
 pub mod lease;
 pub mod nodes;
+pub mod services;
 pub mod status;
 pub mod watch;

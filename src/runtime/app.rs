@@ -33,6 +33,7 @@ use crate::{
         events::EventWriter,
         lease::{Election, Leadership},
         nodes,
+        services::ServiceWriter,
         status::StatusWriter,
         watch::{self as watches, Input, States, Watch},
     },
@@ -194,7 +195,7 @@ impl App {
         let mut engine = Engine::new(queue, settings, Kind::all(), &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
-            self.start_status(&mut engine, states.subscribe(), leadership);
+            self.start_writers(&mut engine, &states, leadership);
         }
         self.tasks.spawn("engine", engine.run(self.ending()));
         let waiting = self.readiness.block("watches", "the first lists");
@@ -209,11 +210,11 @@ impl App {
         snapshots
     }
 
-    /// Status and events, which only the default revision writes.
-    fn start_status(
+    /// Status, ports of gateways, and events, which only the default revision writes.
+    fn start_writers(
         &mut self,
         engine: &mut Engine,
-        states: watch::Receiver<States>,
+        states: &watch::Sender<States>,
         leadership: &Leadership,
     ) {
         let (events, notices) = EventWriter::new(
@@ -226,12 +227,22 @@ impl App {
             self.client.clone(),
             self.args.of_revision("outrigger-status"),
             engine.changes(),
-            states,
+            states.subscribe(),
+            leadership.clone(),
+            notices.clone(),
+            &mut self.registry,
+        );
+        let services = ServiceWriter::new(
+            self.client.clone(),
+            engine.snapshots(),
+            states.subscribe(),
             leadership.clone(),
             notices,
             &mut self.registry,
         );
         self.tasks.spawn("status", status.run(self.ending()));
+        self.tasks
+            .spawn("gateway Services", services.run(self.ending()));
         self.tasks.spawn("events", events.run(self.ending()));
     }
 

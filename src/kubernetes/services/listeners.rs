@@ -114,7 +114,11 @@ impl ListenerWriter {
         timeout(WRITE_TIME, write)
             .await
             .map_err(|_| Failure::Slow)??;
-        tracing::info!(namespace, ports = ports.trim_end().replace('\n', ","), "told gateways which ports to listen on");
+        tracing::info!(
+            namespace,
+            ports = ports.trim_end().replace('\n', ","),
+            "told gateways which ports to listen on"
+        );
         Ok(())
     }
 }

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     analysis::Snapshot,
-    api::{kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
+    api::{annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
     gateway::{self, Plan, PlannedPort, ServicePlan},
     world::ObjectKey,
 };
@@ -64,7 +64,8 @@ pub struct ServiceWriter {
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
-    plan: Plan,
+    /// `None` until the first Snapshot that holds every object.
+    plan: Option<Plan>,
     pace: Pace,
     listeners: ListenerWriter,
 }
@@ -76,8 +77,36 @@ enum Failure {
     NotLeader,
     #[error("the API server did not answer within {WRITE_TIME:?}")]
     Slow,
+    #[error("the object is gone, or another one has its name")]
+    Gone,
+    #[error("the API server refused it: {0}")]
+    Refused(String),
     #[error(transparent)]
-    Api(#[from] kube::Error),
+    Api(kube::Error),
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_not_found() => Self::Gone,
+            // A uid that is another's is a conflict as well, but not one of field managers.
+            kube::Error::Api(status) if status.is_conflict() => {
+                if status
+                    .details
+                    .as_ref()
+                    .is_some_and(|details| !details.causes.is_empty())
+                {
+                    Self::Refused(status.message.clone())
+                } else {
+                    Self::Gone
+                }
+            }
+            kube::Error::Api(status) if status.is_invalid() => {
+                Self::Refused(status.message.clone())
+            }
+            error => Self::Api(error),
+        }
+    }
 }
 
 struct Metrics {
@@ -128,7 +157,7 @@ impl ServiceWriter {
             leadership,
             notices,
             metrics: Metrics::register(registry),
-            plan: Plan::default(),
+            plan: None,
             pace: Pace::default(),
         }
     }
@@ -146,9 +175,12 @@ impl ServiceWriter {
                 () = &mut shutdown => return,
                 Ok(()) = self.snapshots.changed() => {
                     let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-                    self.plan = gateway::plan(snapshot.world());
+                    self.plan = Some(gateway::plan(snapshot.world()));
                 }
-                () = leadership.changed() => self.listeners.look_again(),
+                () = leadership.changed() => {
+                    self.pace = Pace::default();
+                    self.listeners.look_again();
+                }
                 Ok(()) = states.changed() => {}
                 _ = tick.tick() => self.listeners.look_again(),
                 () = until(due) => {}
@@ -171,38 +203,97 @@ impl ServiceWriter {
 
     /// Writes what is due, and returns when more will be.
     async fn write_what_differs(&mut self) -> Option<Instant> {
+        let plan = self.plan.as_ref()?;
         let now = Instant::now();
-        self.pace.forget(&self.plan.services, now);
-        let differing = self.plan.services.iter().filter(|(_, plan)| !plan.in_sync);
-        let due: Vec<(&ObjectKey, &ServicePlan)> = differing
-            .filter(|(key, plan)| self.pace.due(key, plan) <= Some(now))
+        self.pace.forget(&plan.services, now);
+        let differing = || plan.services.iter().filter(|(_, service)| !service.in_sync);
+        let due: Vec<Write> = differing()
+            .filter(|(key, service)| self.pace.due(key, service) <= Some(now))
+            .map(|(key, service)| Write {
+                client: self.client.clone(),
+                leadership: self.leadership.clone(),
+                key: key.clone(),
+                plan: service.clone(),
+            })
             .collect();
         let outcomes: Vec<_> = stream::iter(due)
-            .map(|(key, plan)| async move { (key, plan, self.apply(key, plan).await) })
+            .map(Write::run)
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        for (key, plan, outcome) in outcomes {
-            let repeats = self.pace.note(key, plan, Instant::now());
-            settle(&self.metrics, &self.notices, key, plan, repeats, outcome);
+        for (key, service, outcome) in outcomes {
+            let repeats = self.pace.note(&key, &service, Instant::now());
+            self.settle(&key, &service, repeats, outcome);
         }
-        let listeners = self.listeners.write(&self.plan.listeners).await;
-        let differing = self.plan.services.iter().filter(|(_, plan)| !plan.in_sync);
-        differing
-            .filter_map(|(key, plan)| self.pace.due(key, plan))
+        let listeners = self.listeners.write(&plan.listeners).await;
+        differing()
+            .filter_map(|(key, service)| self.pace.due(key, service))
             .chain(listeners)
             .min()
     }
 
-    async fn apply(&self, key: &ObjectKey, plan: &ServicePlan) -> Result<(), Failure> {
+    /// Counts and tells what became of a write.
+    fn settle(
+        &self,
+        key: &ObjectKey,
+        plan: &ServicePlan,
+        repeats: u32,
+        outcome: Result<(), Failure>,
+    ) {
+        let numbers = plan.ports.iter().map(|port| port.port.to_string());
+        let ports = match numbers.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "none".to_owned(),
+            ports => ports,
+        };
+        match &outcome {
+            Ok(()) => {
+                self.metrics.writes.inc();
+                tracing::info!(service = %key, ports, repeats, "wrote the ports that Gateways need");
+            }
+            Err(Failure::Gone | Failure::NotLeader) => {}
+            Err(error @ Failure::Refused(_)) => {
+                self.metrics.refusals.inc();
+                tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need");
+            }
+            Err(error) => {
+                self.metrics.failures.inc();
+                tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need; trying again");
+            }
+        }
+        if let Some(transition) = transition(&ports, repeats, &outcome) {
+            self.notices.send(Notice {
+                object: key.clone(),
+                uid: plan.uid.clone(),
+                api_version: Kind::Service.api_version(),
+                transitions: vec![transition],
+            });
+        }
+    }
+}
+
+/// One write, ready to go.
+struct Write {
+    client: Client,
+    leadership: Leadership,
+    key: ObjectKey,
+    plan: ServicePlan,
+}
+
+impl Write {
+    async fn run(self) -> (ObjectKey, ServicePlan, Result<(), Failure>) {
+        let outcome = self.apply().await;
+        (self.key, self.plan, outcome)
+    }
+
+    async fn apply(&self) -> Result<(), Failure> {
         if !self.leadership.is_held() {
             return Err(Failure::NotLeader);
         }
-        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
-        let patch = desired(key, plan);
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let patch = desired(&self.key, &self.plan);
         let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
         let patch = Patch::Apply(&patch);
-        match timeout(WRITE_TIME, api.patch(&key.name, &params, &patch)).await {
+        match timeout(WRITE_TIME, api.patch(&self.key.name, &params, &patch)).await {
             Ok(written) => Ok(written.map(drop)?),
             Err(_) => Err(Failure::Slow),
         }
@@ -232,67 +323,37 @@ fn desired(key: &ObjectKey, plan: &ServicePlan) -> Value {
     service
 }
 
-/// Tells what became of a write: `repeats` times the same one by now.
-fn settle(
-    metrics: &Metrics,
-    notices: &Notices,
-    key: &ObjectKey,
-    plan: &ServicePlan,
-    repeats: u32,
-    outcome: Result<(), Failure>,
-) {
-    let numbers: Vec<String> = plan.ports.iter().map(|port| port.port.to_string()).collect();
-    let ports = match numbers.as_slice() {
-        [] => "none".to_owned(),
-        numbers => numbers.join(", "),
+/// What an event says about a write that was the same one `repeats` times by now.
+fn transition(ports: &str, repeats: u32, outcome: &Result<(), Failure>) -> Option<Transition> {
+    let (warning, reason, message) = match (outcome, repeats) {
+        (Ok(()), 1) => (
+            false,
+            "GatewayPortsApplied",
+            format!("ports that Gateways need here: {ports}"),
+        ),
+        // Once is an accident or a rollout.
+        (Ok(()), 2) => return None,
+        (Ok(()), _) => (
+            true,
+            "GatewayPortsOverwritten",
+            format!(
+                "something keeps removing the ports that Gateways need here ({ports}); they were added again, and will be \
+                 ever more rarely: let it leave ports alone that it does not own, or annotate this Service with \
+                 {MANAGE_PORTS}=false and add the ports by hand"
+            ),
+        ),
+        (Err(Failure::Refused(why)), _) => (
+            true,
+            "GatewayPortsRefused",
+            format!("the ports that Gateways need here ({ports}) can't be added: {why}"),
+        ),
+        (Err(_), _) => return None,
     };
-    let (warning, reason, message) = match outcome {
-        Ok(()) => {
-            metrics.writes.inc();
-            tracing::info!(service = %key, ports, repeats, "wrote the ports that Gateways need");
-            match repeats {
-                1 => (false, "GatewayPortsApplied", format!("ports that Gateways need here: {ports}")),
-                2 => return,
-                _ => (
-                    true,
-                    "GatewayPortsOverwritten",
-                    format!(
-                        "something keeps removing the ports that Gateways need here ({ports}); they were added again, and \
-                         will be ever more rarely: let it leave ports alone that it does not own, or set the annotation \
-                         {}: \"false\" and add the ports by hand",
-                        crate::api::annotations::MANAGE_PORTS
-                    ),
-                ),
-            }
-        }
-        Err(Failure::NotLeader) => return,
-        Err(Failure::Api(kube::Error::Api(status))) if status.is_not_found() => return,
-        Err(Failure::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_invalid() => {
-            metrics.refusals.inc();
-            let message = &status.message;
-            tracing::warn!(service = %key, ports, message, "the API server refused ports that Gateways need");
-            (
-                true,
-                "GatewayPortsRefused",
-                format!("the ports that Gateways need here ({ports}) can't be added: {message}"),
-            )
-        }
-        Err(error) => {
-            metrics.failures.inc();
-            tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need; trying again");
-            return;
-        }
-    };
-    notices.send(Notice {
-        object: key.clone(),
-        uid: plan.uid.clone(),
-        api_version: Kind::Service.api_version(),
-        transitions: vec![Transition {
-            warning,
-            reason: reason.to_owned(),
-            message,
-        }],
-    });
+    Some(Transition {
+        warning,
+        reason: reason.to_owned(),
+        message,
+    })
 }
 
 async fn until(due: Option<Instant>) {

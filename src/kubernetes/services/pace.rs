@@ -7,10 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{
-    gateway::ServicePlan,
-    world::ObjectKey,
-};
+use crate::{gateway::ServicePlan, world::ObjectKey};
 
 /// Time from a write to the same one again; doubles with each further one …
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -99,7 +96,11 @@ mod tests {
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(pace.due(&key, &plan("uid-1", 8089)), None, "other ports");
-        assert_eq!(pace.due(&key, &plan("uid-2", 8088)), None, "another Service");
+        assert_eq!(
+            pace.due(&key, &plan("uid-2", 8088)),
+            None,
+            "another Service"
+        );
     }
 
     #[test]

@@ -6,3 +6,4 @@
 mod chart;
 mod crds;
 mod layering;
+mod webhook;

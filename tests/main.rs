@@ -3,6 +3,7 @@
 // Helpers of tests are tests as well; clippy only knows functions marked `#[test]`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod capture;
 mod chart;
 mod crds;
 mod layering;

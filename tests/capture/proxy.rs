@@ -1,0 +1,182 @@
+//! The sidecar: what enters it, where it goes, and how it ends.
+
+use outrigger_e2e::{command, requires, wait};
+
+use super::pod::{APPLICATION, Pod, SOON, only_child};
+
+/// Connections taken by the listener for outbound ones, and by the one for inbound ones.
+const OUTBOUND: &str = "listener.0.0.0.0_15001.downstream_cx_total";
+const INBOUND: &str = "listener.0.0.0.0_15006.downstream_cx_total";
+const BLACK_HOLE: &str = "tcp.BlackHoleCluster.downstream_cx_total";
+
+#[test]
+fn a_connection_enters_both_proxies_and_arrives_where_it_was_going() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [client, server] = Pod::pair();
+    let (_server, _unseen) = (server.serve(9080), server.serve(9443));
+    client.capture(&[]);
+    server.capture(&["-d", "15090,15021,15020,9443"]);
+    let _proxies = [
+        client.proxy("sidecar", &[], &[]),
+        server.proxy("sidecar", &[], &[]),
+    ];
+
+    // The server's proxy calls from 127.0.0.6, by which the rules let it pass to the application.
+    let answer = client.connect(APPLICATION, &server.address, 9080).unwrap();
+    assert_eq!(answer, "from 127.0.0.6 to 10.77.0.2:9080\n");
+    assert_eq!((client.counter(OUTBOUND), client.counter(INBOUND)), (1, 0));
+    assert_eq!((server.counter(OUTBOUND), server.counter(INBOUND)), (0, 1));
+    assert_eq!(
+        client.counter("cluster.PassthroughCluster.upstream_cx_total"),
+        1
+    );
+    assert_eq!(
+        server.counter("cluster.InboundPassthroughCluster.upstream_cx_total"),
+        1
+    );
+
+    // A port that is excluded on the server's side enters the client's proxy only.
+    let answer = client.connect(APPLICATION, &server.address, 9443).unwrap();
+    assert_eq!(answer, "from 10.77.0.1 to 10.77.0.2:9443\n");
+    assert_eq!((client.counter(OUTBOUND), server.counter(INBOUND)), (2, 1));
+}
+
+#[test]
+fn a_connection_to_a_capture_port_itself_ends_and_does_not_loop() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [client, server] = Pod::pair();
+    client.capture(&[]);
+    server.capture(&[]);
+    let _proxies = [
+        client.proxy("sidecar", &[], &[]),
+        server.proxy("sidecar", &[], &[]),
+    ];
+
+    let own = server.address.clone();
+    for (address, port, listener) in [
+        ("127.0.0.1", 15001, OUTBOUND),
+        ("127.0.0.1", 15006, INBOUND),
+        (own.as_str(), 15001, OUTBOUND),
+        (own.as_str(), 15006, INBOUND),
+    ] {
+        let before = (server.counter(listener), server.counter(BLACK_HOLE));
+        assert_eq!(
+            server.connect(APPLICATION, address, port).unwrap(),
+            "",
+            "{address}:{port}"
+        );
+        let after = (server.counter(listener), server.counter(BLACK_HOLE));
+        assert_eq!(after, (before.0 + 1, before.1 + 1), "{address}:{port}");
+    }
+    // From another pod: its own proxy sees a capture port as the destination and goes no further.
+    for port in [15001, 15006] {
+        let before = (client.counter(BLACK_HOLE), server.counter(INBOUND));
+        assert_eq!(
+            client.connect(APPLICATION, &server.address, port).unwrap(),
+            "",
+            "port {port}"
+        );
+        assert_eq!(
+            (client.counter(BLACK_HOLE), server.counter(INBOUND)),
+            (before.0 + 1, before.1),
+            "port {port}"
+        );
+    }
+    // And from a pod whose traffic is not captured.
+    client.agent(&["istio-clean-iptables"]).unwrap();
+    for port in [15001, 15006] {
+        let before = (server.counter(BLACK_HOLE), server.counter(INBOUND));
+        assert_eq!(
+            client.connect(APPLICATION, &server.address, port).unwrap(),
+            "",
+            "port {port}"
+        );
+        assert_eq!(
+            (server.counter(BLACK_HOLE), server.counter(INBOUND)),
+            (before.0 + 1, before.1 + 1),
+            "port {port}"
+        );
+    }
+}
+
+#[test]
+fn readiness_and_metrics_are_served_and_only_the_own_pod_may_end_the_proxy() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [other, pod] = Pod::pair();
+    pod.capture(&[]);
+    let mut proxy = pod.proxy(
+        "sidecar",
+        &[],
+        &[("TERMINATION_DRAIN_DURATION_SECONDS", "1")],
+    );
+
+    let address = pod.address.as_str();
+    for (port, path, status) in [
+        (15021, "/healthz/ready", 200),
+        (15021, "/quitquitquit", 404),
+        (15020, "/healthz/ready", 200),
+        (15020, "/stats/prometheus", 200),
+        (15020, "/nothing", 404),
+        (15090, "/stats/prometheus", 200),
+        (15090, "/config_dump", 404),
+    ] {
+        assert_eq!(
+            other.http("GET", address, port, path).0,
+            status,
+            "{port}{path}"
+        );
+    }
+    assert_eq!(other.http("POST", address, 15020, "/quitquitquit").0, 403);
+    assert_eq!(other.http("POST", address, 15020, "/drain").0, 403);
+    assert_eq!(pod.http("GET", "127.0.0.1", 15020, "/quitquitquit").0, 405);
+    assert_eq!(pod.http("POST", "127.0.0.1", 15020, "/quitquitquit").0, 200);
+    assert_eq!(proxy.ended(), 0);
+    assert!(!pod.listens(15006));
+}
+
+#[test]
+fn a_proxy_that_is_told_to_end_drains_first() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [_, pod] = Pod::pair();
+    let mut proxy = pod.proxy(
+        "sidecar",
+        &[],
+        &[("TERMINATION_DRAIN_DURATION_SECONDS", "3")],
+    );
+    proxy.signal("TERM");
+    let said = wait::until(SOON, "the agent drains", || {
+        match pod.http("GET", "127.0.0.1", 15020, "/healthz/ready") {
+            (503, said) => Ok(said),
+            (status, _) => Err(status),
+        }
+    });
+    assert_eq!(said.unwrap(), "draining\n");
+    // What the application still calls goes on to work meanwhile.
+    assert!(pod.listens(15001));
+    assert_eq!(proxy.ended(), 0);
+    assert!(!pod.listens(15001));
+}
+
+#[test]
+fn the_agent_ends_as_envoy_did() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [_, pod] = Pod::pair();
+    let mut proxy = pod.proxy("sidecar", &[], &[]);
+    let envoy = only_child(proxy.id()).unwrap();
+    command::output(std::process::Command::new("kill").args(["-s", "KILL", &envoy.to_string()]))
+        .unwrap();
+    assert_eq!(proxy.ended(), 128 + 9);
+
+    let mut failing = pod.start_proxy("sidecar", "/bin/false", &[], &[]);
+    assert_eq!(failing.ended(), 1);
+}

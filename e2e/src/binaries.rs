@@ -49,13 +49,15 @@ struct Build {
 
 const BUILDS: &[Build] = &[
     Build {
-        what: "build outriggerd and outrigger",
+        what: "build outriggerd, outrigger, bookinfo",
         arguments: &[
             "--package=outrigger",
+            "--package=outrigger-e2e",
             "--no-default-features",
-            "--features=control,cli",
+            "--features=outrigger/control,outrigger/cli",
             "--bin=outriggerd",
             "--bin=outrigger",
+            "--bin=bookinfo",
         ],
     },
     Build {
@@ -66,10 +68,6 @@ const BUILDS: &[Build] = &[
             "--features=agent",
             "--bin=outrigger-agent",
         ],
-    },
-    Build {
-        what: "build bookinfo",
-        arguments: &["--package=outrigger-e2e", "--bin=bookinfo"],
     },
 ];
 

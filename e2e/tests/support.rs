@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use outrigger_e2e::wait;
+use outrigger_e2e::progress::Lines;
+use outrigger_e2e::{tools, wait};
 use tempfile::TempDir;
 
 /// Environment variable that names the file in which a [`Caller`]'s helper writes its answer.
@@ -20,6 +21,8 @@ pub struct Caller {
 
 impl Caller {
     pub fn start(test: &str) -> Self {
+        // Built here, not in the caller, whose answer has a deadline.
+        tools::all(&Lines).unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command

@@ -38,7 +38,7 @@ impl Launcher {
     /// Starts one of the scripts that answer commands (`launch.sh`, `node.sh`) in a session of its own,
     /// through the command line `wrapper`.
     pub fn start(
-        state: StateDir,
+        mut state: StateDir,
         wrapper: &[&str],
         script: &str,
         environment: &[(&str, String)],
@@ -64,6 +64,7 @@ impl Launcher {
         let mut holder = command
             .spawn()
             .context("setsid bash (Debian: util-linux, bash)")?;
+        state.hand_over();
         let (Some(commands), Some(answers)) = (holder.stdin.take(), holder.stdout.take()) else {
             bail!("no pipes to the launcher");
         };
@@ -190,6 +191,7 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::state;
 
     #[test]
     fn quoted_words_survive_the_shell() {
@@ -200,5 +202,77 @@ mod tests {
                 .unwrap();
             assert_eq!(String::from_utf8(shell.stdout).unwrap(), word);
         }
+    }
+
+    fn launcher(kind: &str) -> Launcher {
+        let state = state::claim(kind, |path, _| Ok(fs::remove_dir_all(path)?), |_| true).unwrap();
+        Launcher::start(state, &[], "launch.sh", &[]).unwrap()
+    }
+
+    fn words(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).into()
+    }
+
+    #[test]
+    fn program_that_ends_early_is_reported_with_what_it_logged() {
+        let launcher = launcher("unit-early");
+        launcher
+            .run("etcd", &words("echo no space left >&2; exit 1"))
+            .unwrap();
+        let never = || Err::<(), _>(anyhow::anyhow!("connection refused"));
+        let error = launcher
+            .wait_for("etcd", Duration::from_secs(60), never)
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("etcd ended while it was awaited"),
+            "{error}"
+        );
+        assert!(error.to_string().ends_with("no space left"), "{error}");
+    }
+
+    #[test]
+    fn stopped_program_can_be_started_again() {
+        let launcher = launcher("unit-again");
+        let output = launcher.state().path.join("starts");
+        let starts = || {
+            fs::read_to_string(&output)
+                .map(|starts| starts.len())
+                .unwrap_or_default()
+        };
+        let script = format!("printf x >>{}; exec sleep 1000", output.display());
+        launcher.run("program", &words(&script)).unwrap();
+        wait::until_true(Duration::from_secs(20), "one start", || starts() == 1).unwrap();
+        launcher.stop("program").unwrap();
+        launcher.ask("running program").unwrap_err();
+        launcher.again("program").unwrap();
+        wait::until_true(Duration::from_secs(20), "two starts", || starts() == 2).unwrap();
+        launcher.ask("running program").unwrap();
+    }
+
+    #[test]
+    fn programs_do_not_inherit_ignored_signals() {
+        let launcher = launcher("unit-signals");
+        let output = launcher.state().path.join("status");
+        launcher
+            .run(
+                "program",
+                &words(&format!(
+                    "grep SigIgn /proc/self/status >{}",
+                    output.display()
+                )),
+            )
+            .unwrap();
+        let ignored = wait::until(Duration::from_secs(20), "status written", || {
+            fs::read_to_string(&output)?
+                .trim()
+                .strip_prefix("SigIgn:")
+                .map(str::to_owned)
+                .context("not yet")
+        });
+        // Above 31 are those that the C library keeps for itself.
+        let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+        assert_eq!(ignored & 0x7fff_ffff, 0, "{ignored:x}");
     }
 }

@@ -14,7 +14,11 @@ use anyhow::{Context, Result, bail};
 /// Clusters of one kind on one machine.
 const MOST: u8 = 250;
 
-/// A claimed directory. Whoever holds `lock` open keeps the claim.
+/// Removes a directory, given its number, with what belongs to its cluster elsewhere.
+pub(super) type Clear = fn(&Path, u8) -> Result<()>;
+
+/// A claimed directory. Whoever holds `lock` open keeps the claim. Dropping it clears the directory, unless
+/// that was handed over to processes.
 #[derive(Debug)]
 pub(super) struct StateDir {
     /// Where it is.
@@ -23,15 +27,29 @@ pub(super) struct StateDir {
     pub number: u8,
     /// The open, locked directory.
     pub lock: File,
+    /// None once somebody else clears.
+    clear: Option<Clear>,
+}
+
+impl StateDir {
+    /// Leaves the clearing to processes that hold the lock from now on.
+    pub fn hand_over(&mut self) {
+        self.clear = None;
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        if let Some(clear) = self.clear {
+            // An error here has no one to go to; what is left is cleared by the next start.
+            let _ = clear(&self.path, self.number);
+        }
+    }
 }
 
 /// Claims the first free number of `kind` for which `usable` answers true, after clearing what dead clusters
 /// of this kind left.
-pub(super) fn claim(
-    kind: &str,
-    clear: impl Fn(&Path, u8) -> Result<()>,
-    usable: impl Fn(u8) -> bool,
-) -> Result<StateDir> {
+pub(super) fn claim(kind: &str, clear: Clear, usable: impl Fn(u8) -> bool) -> Result<StateDir> {
     clear_dead(kind, clear)?;
     let base = base();
     for number in (1..=MOST).filter(|&number| usable(number)) {
@@ -56,13 +74,18 @@ pub(super) fn claim(
         for child in ["log", "run", "scripts"] {
             private_directory(&path.join(child))?;
         }
-        return Ok(StateDir { path, number, lock });
+        return Ok(StateDir {
+            path,
+            number,
+            lock,
+            clear: Some(clear),
+        });
     }
     bail!("{MOST} clusters of kind {kind} are running")
 }
 
 /// Removes what dead clusters of `kind` left.
-pub(super) fn clear_dead(kind: &str, clear: impl Fn(&Path, u8) -> Result<()>) -> Result<()> {
+pub(super) fn clear_dead(kind: &str, clear: Clear) -> Result<()> {
     for found in list(kind)? {
         // Held while clearing, so that only one process clears.
         if let Some(_lock) = try_lock(&found.path)? {
@@ -144,4 +167,53 @@ fn private_directory(path: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remove(path: &Path, _number: u8) -> Result<()> {
+        Ok(fs::remove_dir_all(path)?)
+    }
+
+    #[test]
+    fn claims_of_one_kind_are_apart_and_end_with_the_claimant() {
+        let one = claim("unit-apart", remove, |_| true).unwrap();
+        let two = claim("unit-apart", remove, |_| true).unwrap();
+        assert_ne!(one.path, two.path);
+        assert!(list("unit-apart").unwrap().iter().all(|found| found.alive));
+        let path = one.path.clone();
+        drop(one);
+        assert!(!path.exists());
+        assert!(two.path.exists());
+    }
+
+    #[test]
+    fn directory_of_a_dead_cluster_is_cleared_and_that_of_a_living_one_is_not() {
+        let mut dead = claim("unit-dead", remove, |_| true).unwrap();
+        let living = claim("unit-dead", remove, |_| true).unwrap();
+        let path = dead.path.clone();
+        dead.hand_over();
+        drop(dead);
+        assert!(path.exists());
+        clear_dead("unit-dead", remove).unwrap();
+        assert!(!path.exists());
+        assert!(living.path.exists());
+    }
+
+    #[test]
+    fn number_that_is_not_usable_is_passed_over() {
+        let state = claim("unit-usable", remove, |number| number > 2).unwrap();
+        assert_eq!(state.number, 3);
+    }
+
+    #[test]
+    fn directory_that_others_may_write_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("open");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        private_directory(&path).unwrap_err();
+    }
 }

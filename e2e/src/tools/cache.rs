@@ -38,9 +38,11 @@ pub(crate) fn produce(
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            step(progress, "another process builds programs: waited", || {
-                lock.lock()
-            })
+            step(
+                progress,
+                "programs are being built elsewhere: waited",
+                || lock.lock(),
+            )
             .with_context(context)?;
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(context),

@@ -6,7 +6,6 @@
 #   keep          lets the cluster outlive the process that started it
 # Each is answered by one line on stdout: ok, or what is wrong. The end of stdin, which comes with the
 # death of the process that writes it, ends every program.
-trap '' INT HUP
 declare -A pids
 
 stop_all() {
@@ -18,8 +17,10 @@ kept=
 while [[ -z $kept ]] && read -r verb name; do
   case $verb in
     run)
-      # setpriv: the program also ends when this shell is killed.
-      setpriv --pdeathsig KILL bash "$WORK/run/$name.sh" >>"$WORK/log/$name.log" 2>&1 </dev/null 8>&- &
+      # setpriv: the program also ends when this shell is killed. env: the shell has its background jobs
+      # ignore signals, and containers would inherit that.
+      setpriv --pdeathsig KILL env --default-signal bash "$WORK/run/$name.sh" \
+        >>"$WORK/log/$name.log" 2>&1 </dev/null 8>&- &
       pids[$name]=$!
       echo ok
       ;;

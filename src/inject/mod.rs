@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::mesh::{MeshConfig, ProxyConfig};
 
+pub use self::probes::AgentAnswers;
 use self::{
     annotations::InvalidAnnotation,
     context::{AGENT_PORT, Context, PROXY},
@@ -47,6 +48,8 @@ pub struct Config {
     pub mesh: MeshConfig,
     /// Every kubelet runs native sidecars (Kubernetes 1.33 or newer); a pod's annotation can say otherwise.
     pub native_sidecars: bool,
+    /// What the injected agent does for the application.
+    pub agent: AgentAnswers,
     policy: Policy,
 }
 
@@ -114,6 +117,7 @@ impl Config {
             values,
             mesh,
             native_sidecars,
+            agent: AgentAnswers::BUILT,
             policy,
         };
         (config, problems)
@@ -402,7 +406,7 @@ impl Injection<'_> {
             .and_then(annotations::go_bool)
             .unwrap_or(mesh);
         if merge_metrics && mesh_port != 0 {
-            prometheus::merge(context.pod, mesh_port, notes, spec)
+            prometheus::merge(context, mesh_port, notes, spec)
                 .map_err(|problem| Error::Annotations(vec![problem]))?;
         }
         let webhook = &context.config.values.sidecar_injector_webhook;
@@ -417,7 +421,7 @@ impl Injection<'_> {
             .and_then(|port| port.parse().ok())
             .unwrap_or(mesh_port);
         if rewrite && agent_port != 0 && probes::proxy_env(spec).is_some() {
-            let rewritten = probes::rewrite(spec, agent_port);
+            let rewritten = probes::rewrite(spec, agent_port, context.config.agent);
             probes::set_probers(spec, rewritten.probers);
             warnings.extend(rewritten.warnings);
         }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     annotations::{InvalidAnnotation, SCRAPE_TARGETS},
+    context::Context,
     pod::{Pod, name_of},
     probes::proxy_env,
 };
@@ -59,12 +60,20 @@ impl<'a> Scrape<'a> {
 /// # Errors
 /// The application's port is one of the proxy's, or no port.
 pub(super) fn merge(
-    pod: &Pod<'_>,
+    context: &Context<'_>,
     agent_port: u16,
     metadata_annotations: &mut Map<String, Value>,
     spec: &mut Map<String, Value>,
 ) -> Result<(), InvalidAnnotation> {
+    let pod = context.pod;
     let scrape = Scrape::of(pod);
+    let has_own = scrape.values.contains_key("port")
+        || scrape.values.contains_key("path")
+        || pod.annotation(SCRAPE_TARGETS).is_some();
+    if has_own && !context.config.agent.metrics {
+        // Better the application's metrics alone than the proxy's alone.
+        return Ok(());
+    }
     let agent = agent_port.to_string();
     if scrape.value("scrape") == "false" || scrape.value("port") == agent {
         return Ok(());

@@ -8,7 +8,7 @@ use crate::model::{Host, Subject, Topic};
 use crate::world::ObjectKey;
 
 /// The reverse of "this verdict looked at these subjects".
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Dependents {
     by_subject: OrdMap<Subject, OrdSet<ObjectKey>>,
 }

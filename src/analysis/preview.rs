@@ -13,7 +13,7 @@ use super::snapshot::Snapshot;
 pub fn preview(snapshot: &Snapshot, object: &Value) -> Vec<Message> {
     let mut world = snapshot.world().clone();
     let mut object = object.clone();
-    if let Some(metadata) = object["metadata"].as_object_mut() {
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("resourceVersion");
     }
     match world.apply(&object) {

@@ -97,6 +97,12 @@ impl Snapshot {
         all
     }
 
+    /// Whether both would find the same verdicts concerned by every change.
+    #[cfg(test)]
+    pub(super) fn bookkeeping_equals(&self, other: &Snapshot) -> bool {
+        self.dependents == other.dependents && self.verdicts.keys().eq(other.verdicts.keys())
+    }
+
     fn advance(
         &self,
         world: World,

@@ -64,13 +64,10 @@ impl<'a> View<'a> {
         self.about(Topic::Services, self.model.services(), host)
     }
 
-    /// Services and ServiceEntries whose host a wildcard covers, or that of the host itself.
-    pub fn services_below(&self, wildcard: &Host) -> impl Iterator<Item = &'a Arc<Service>> {
+    /// Services and ServiceEntries of the hosts that a wildcard covers.
+    pub fn services_below(&self, wildcard: &Host) -> Vec<&'a Arc<Service>> {
         self.look_at(Subject::Host(Topic::Services, wildcard.clone()));
-        self.model
-            .services()
-            .below(wildcard)
-            .flat_map(|(_, services)| services)
+        self.model.services().below(wildcard).collect()
     }
 
     /// DestinationRules of a host.
@@ -78,18 +75,15 @@ impl<'a> View<'a> {
         self.about(Topic::Rules, self.model.rules(), host)
     }
 
-    /// VirtualServices that name exactly this host, the oldest first.
-    pub fn routes(&self, host: &Host) -> &'a [Arc<Routes>] {
+    /// VirtualServices by host, noting that the verdict depends on those for this host, for the hosts that it covers
+    /// and for the wildcards that cover it: no others may be read.
+    pub fn routes_around(&self, host: &Host) -> &'a HostIndex<Routes> {
         self.look_at(Subject::Host(Topic::Routes, host.clone()));
-        self.model.routes().exact(host)
+        self.model.routes()
     }
 
     fn about<T: Entry>(&self, topic: Topic, index: &'a HostIndex<T>, host: &Host) -> Found<'a, T> {
         self.look_at(Subject::Host(topic, host.clone()));
-        let mut found: Found<'a, T> = index.exact(host).iter().collect();
-        for wildcard in host.wildcards_above() {
-            found.extend(index.exact(&wildcard));
-        }
-        found
+        index.exact(host).chain(index.above(host)).collect()
     }
 }

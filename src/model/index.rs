@@ -1,5 +1,6 @@
 //! What is known of hosts: a persistent map from host to entries that can be searched in both directions.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -15,21 +16,61 @@ pub trait Entry {
     fn host(&self) -> &Host;
     /// The object that says it.
     fn source(&self) -> &ObjectKey;
-    /// When that object was created; the oldest comes first among the entries of a host.
+    /// When that object was created.
     fn created(&self) -> Option<Timestamp>;
 }
 
 /// Entries by host. Those of one host are in order of age, then of namespace and name; objects without a creation
-/// time (from files) come last.
+/// time (from files) come last. An object has at most one entry for a host.
 #[derive(Debug)]
 pub struct HostIndex<T> {
-    hosts: OrdMap<Host, Arc<[Arc<T>]>>,
+    entries: OrdMap<Place, Arc<T>>,
+}
+
+/// Where an entry stands. One flat map serves hosts with one entry and hosts with thousands alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    host: Host,
+    /// `None` is the place before all entries of the host.
+    rank: Option<Rank>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    from_file: bool,
+    created: Option<Timestamp>,
+    source: ObjectKey,
+}
+
+impl Place {
+    fn first(host: &Host) -> Place {
+        Place {
+            host: host.clone(),
+            rank: None,
+        }
+    }
+
+    fn new(host: &Host, created: Option<Timestamp>, source: &ObjectKey) -> Place {
+        let rank = Rank {
+            from_file: created.is_none(),
+            created,
+            source: source.clone(),
+        };
+        Place {
+            host: host.clone(),
+            rank: Some(rank),
+        }
+    }
+
+    fn of<T: Entry>(entry: &T) -> Place {
+        Place::new(entry.host(), entry.created(), entry.source())
+    }
 }
 
 impl<T> Clone for HostIndex<T> {
     fn clone(&self) -> Self {
         HostIndex {
-            hosts: self.hosts.clone(),
+            entries: self.entries.clone(),
         }
     }
 }
@@ -37,73 +78,83 @@ impl<T> Clone for HostIndex<T> {
 impl<T> Default for HostIndex<T> {
     fn default() -> Self {
         HostIndex {
-            hosts: OrdMap::new(),
+            entries: OrdMap::new(),
         }
     }
 }
 
 impl<T: Entry> HostIndex<T> {
+    /// What an object that was created then says about a host.
+    pub fn get(
+        &self,
+        host: &Host,
+        created: Option<Timestamp>,
+        source: &ObjectKey,
+    ) -> Option<&Arc<T>> {
+        self.entries.get(&Place::new(host, created, source))
+    }
+
     /// The entries of exactly this host.
-    pub fn exact(&self, host: &Host) -> &[Arc<T>] {
-        self.hosts.get(host).map_or(&[], |entries| entries)
+    pub fn exact<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let host = host.clone();
+        let from = self.entries.range(Place::first(&host)..);
+        from.take_while(move |(place, _)| place.host == host)
+            .map(|(_, entry)| entry)
     }
 
-    /// The entries of wildcards that cover the host, those of the longest first.
-    pub fn above<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (Host, &'a [Arc<T>])> + 'a {
-        host.wildcards_above().filter_map(|wildcard| {
-            let entries = self.hosts.get(&wildcard)?;
-            Some((wildcard, &**entries))
-        })
+    /// The entries of the same host that come before this one, the first first.
+    pub fn before<'a>(&'a self, entry: &T) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let range = Place::first(entry.host())..Place::of(entry);
+        self.entries.range(range).map(|(_, entry)| entry)
     }
 
-    /// The hosts that a wildcard covers, with their entries; nothing for a host that is no wildcard.
-    pub fn below<'a>(&'a self, wildcard: &Host) -> impl Iterator<Item = (&'a Host, &'a [Arc<T>])> {
-        wildcard.prefix().into_iter().flat_map(move |_| {
-            self.hosts
-                .range(wildcard.first_below()..)
-                .take_while(move |(host, _)| wildcard.covers(host))
-                .filter(move |(host, _)| *host != wildcard)
-                .map(|(host, entries)| (host, &**entries))
-        })
+    /// The entries of the same host that come after this one.
+    pub fn after<'a>(&'a self, entry: &T) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let host = entry.host().clone();
+        let from = self
+            .entries
+            .range((Bound::Excluded(Place::of(entry)), Bound::Unbounded));
+        from.take_while(move |(place, _)| place.host == host)
+            .map(|(_, entry)| entry)
     }
 
-    /// How many hosts there are.
+    /// The entries of the hosts that a wildcard covers, itself left out; none for a host that is no wildcard.
+    pub fn below<'a>(&'a self, wildcard: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let wildcard = wildcard.clone();
+        let from = wildcard
+            .is_wildcard()
+            .then(|| self.entries.range(Place::first(&wildcard.first_below())..));
+        let own = wildcard.clone();
+        from.into_iter()
+            .flatten()
+            .take_while(move |(place, _)| wildcard.covers(&place.host))
+            .filter(move |(place, _)| place.host != own)
+            .map(|(_, entry)| entry)
+    }
+
+    /// The entries of the wildcards that cover a host, those of the longest first.
+    pub fn above<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let wildcards: Vec<Host> = host.wildcards_above().collect();
+        wildcards
+            .into_iter()
+            .flat_map(|wildcard| self.exact(&wildcard))
+    }
+
+    /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.hosts.len()
+        self.entries.len()
     }
 
     /// Whether nothing is known of any host.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn insert(&mut self, entry: T) {
-        let host = entry.host().clone();
-        let mut entries = self.exact(&host).to_vec();
-        let rank = |entry: &T| {
-            (
-                entry.created().is_none(),
-                entry.created(),
-                entry.source().clone(),
-            )
-        };
-        let own = rank(&entry);
-        let place = entries.partition_point(|other| rank(other) <= own);
-        entries.insert(place, Arc::new(entry));
-        self.hosts.insert(host, entries.into());
+        self.entries.insert(Place::of(&entry), Arc::new(entry));
     }
 
-    pub(super) fn remove(&mut self, host: &Host, source: &ObjectKey) {
-        let left: Vec<Arc<T>> = self
-            .exact(host)
-            .iter()
-            .filter(|entry| entry.source() != source)
-            .cloned()
-            .collect();
-        if left.is_empty() {
-            self.hosts.remove(host);
-        } else {
-            self.hosts.insert(host.clone(), left.into());
-        }
+    pub(super) fn remove(&mut self, entry: &T) {
+        self.entries.remove(&Place::of(entry));
     }
 }

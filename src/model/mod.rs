@@ -127,7 +127,7 @@ fn take<T: Entry>(
 ) {
     for entry in entries {
         touched.insert(Subject::Host(topic, entry.host().clone()));
-        index.remove(entry.host(), entry.source());
+        index.remove(entry);
     }
 }
 

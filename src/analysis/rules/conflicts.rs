@@ -1,5 +1,7 @@
 //! Objects that speak about the same thing.
 
+use std::sync::Arc;
+
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::VirtualServiceSpec;
@@ -8,7 +10,10 @@ use crate::model::{Routes, Visibility, applies_to_mesh};
 use super::{Inspected, Report};
 
 /// No two VirtualServices route one host for the same sidecars: only the oldest would be used (by creation time,
-/// then namespace and name). Istio: IST0109, which both get; only the one that loses is `Conflicted`.
+/// then namespace and name). Istio: IST0109, which all of them get; only one that loses is `Conflicted`.
+///
+/// Where one is exported to single namespaces and the other to all, the former is meant to take precedence there: that
+/// is said (also where a wildcard makes the hosts overlap, as Istio says it), but is no conflict.
 pub(super) fn mesh_hosts_are_routed_once(
     view: &View<'_>,
     object: &Inspected<'_, VirtualServiceSpec>,
@@ -18,42 +23,49 @@ pub(super) fn mesh_hosts_are_routed_once(
         return;
     }
     for (i, written) in object.spec.hosts.iter().enumerate() {
-        if object.spec.hosts[..i].contains(written) {
+        let host = view.resolve(written, &object.key.namespace);
+        let all = view.routes_around(&host);
+        let Some(own) = all.get(&host, object.meta.created, object.key) else {
             continue;
-        }
-        let all = view.routes(&view.resolve(written, &object.key.namespace));
-        let Some(own) = all.iter().position(|routes| routes.source == *object.key) else {
-            continue;
-        };
-        let rival = |routes: &&std::sync::Arc<Routes>| {
-            routes.source != *object.key
-                && routes.for_mesh
-                && share_scope(&routes.visibility, &all[own].visibility)
         };
         let path = format!("spec.hosts[{i}]");
-        if let Some(winner) = all[..own].iter().find(rival) {
+        let rivals = |routes: &&Arc<Routes>| is_rival(routes, own);
+        let equals = |routes: &&Arc<Routes>| is_rival(routes, own) && same_scope(routes, own);
+        if let Some(winner) = all.before(own).find(equals) {
             let text = format!(
-                "sidecars route host \"{written}\" as {} says, which comes first (the oldest does, then by namespace and name); \
-                 this object's routes for it are not used",
+                "sidecars route host \"{written}\" as {} says, which comes first (the oldest does, then by namespace and \
+                 name); this object's routes for it are not used",
                 winner.source
             );
             report.say(&say::ROUTES_CONFLICT, path, text);
-        } else if let Some(loser) = all[own..].iter().find(rival) {
+        } else if let Some(loser) = all.after(own).find(equals) {
             let text = format!(
                 "{} routes host \"{written}\" for sidecars too; this object comes first and is used",
                 loser.source
+            );
+            report.say(&say::ROUTES_CONTESTED, path, text);
+        } else if let Some(other) = all
+            .exact(&host)
+            .chain(all.above(&host))
+            .chain(all.below(&host))
+            .filter(rivals)
+            .find(|routes| !same_scope(routes, own))
+        {
+            let text = format!(
+                "{} routes host \"{}\" for sidecars too, exported to {} while this object is exported to {}; where both \
+                 are visible, the one that is exported to single namespaces is used",
+                other.source, other.host, other.visibility, own.visibility
             );
             report.say(&say::ROUTES_CONTESTED, path, text);
         }
     }
 }
 
-/// Whether two objects are exported to the same place. One that is exported to a namespace by name and one that is
-/// exported to all do not conflict: the former is meant to take precedence there.
-fn share_scope(a: &Visibility, b: &Visibility) -> bool {
-    match (a, b) {
-        (Visibility::Everywhere, Visibility::Everywhere) => true,
-        (Visibility::Namespaces(_), Visibility::Namespaces(_)) => a.overlaps(b),
-        _ => false,
-    }
+/// Whether other routes are for sidecars that these are for as well.
+fn is_rival(other: &Routes, own: &Routes) -> bool {
+    other.source != own.source && other.for_mesh && other.visibility.overlaps(&own.visibility)
+}
+
+fn same_scope(a: &Routes, b: &Routes) -> bool {
+    (a.visibility == Visibility::Everywhere) == (b.visibility == Visibility::Everywhere)
 }

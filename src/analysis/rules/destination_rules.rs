@@ -25,6 +25,7 @@ pub(super) fn host_exists(
         .any(|service| service.visibility.includes(namespace))
         || view
             .services_below(&host)
+            .iter()
             .any(|service| service.visibility.includes(namespace));
     if !visible {
         report.say(

@@ -23,14 +23,18 @@ pub(super) fn hosts_and_ports_exist(
     object: &Inspected<'_, VirtualServiceSpec>,
     report: &mut Report<'_>,
 ) {
-    let namespace = &object.key.namespace;
+    let clients = client_namespaces(object);
     for (path, destination) in destinations(object.spec) {
-        let host = view.resolve(&destination.host, namespace);
+        let host = view.resolve(&destination.host, &object.key.namespace);
         let known = view.services(&host);
         let visible: Vec<&Arc<Service>> = known
             .iter()
             .copied()
-            .filter(|service| service.visibility.includes(namespace))
+            .filter(|service| {
+                clients
+                    .iter()
+                    .any(|client| service.visibility.includes(client))
+            })
             .collect();
         match visible.first() {
             Some(first) => {
@@ -137,7 +141,10 @@ pub(super) fn subsets_exist(
     object: &Inspected<'_, VirtualServiceSpec>,
     report: &mut Report<'_>,
 ) {
-    let clients = clients(object);
+    let clients: BTreeSet<Arc<str>> = client_namespaces(object)
+        .into_iter()
+        .chain(gateway_namespaces(object))
+        .collect();
     for (path, destination) in destinations(object.spec) {
         if destination.subset.is_empty() {
             continue;
@@ -208,16 +215,34 @@ fn unknown_subset(
     )
 }
 
-/// The namespaces whose clients the routes are for: the object's own, and those of its gateways.
-fn clients(object: &Inspected<'_, VirtualServiceSpec>) -> BTreeSet<Arc<str>> {
-    let gateways = object
+/// The namespaces whose sidecars use the routes, as far as the object names them: those that it is exported to, and its
+/// own where it is exported to all.
+fn client_namespaces(object: &Inspected<'_, VirtualServiceSpec>) -> BTreeSet<Arc<str>> {
+    let own = || object.key.namespace.clone();
+    let exported = object
         .spec
-        .gateways
+        .export_to
         .iter()
-        .filter_map(|gateway| gateway_key(gateway, &object.key.namespace));
-    std::iter::once(object.key.namespace.clone())
-        .chain(gateways.map(|key| key.namespace))
-        .collect()
+        .map(|entry| match entry.as_str() {
+            "*" | "." => own(),
+            other => other.into(),
+        });
+    let clients: BTreeSet<Arc<str>> = exported.collect();
+    if clients.is_empty() {
+        BTreeSet::from([own()])
+    } else {
+        clients
+    }
+}
+
+/// The namespaces of the gateways that use the routes.
+fn gateway_namespaces(
+    object: &Inspected<'_, VirtualServiceSpec>,
+) -> impl Iterator<Item = Arc<str>> {
+    let gateways = object.spec.gateways.iter();
+    gateways
+        .filter_map(|gateway| gateway_key(gateway, &object.key.namespace))
+        .map(|key| key.namespace)
 }
 
 /// The DestinationRules that apply to clients in a namespace: those of that namespace if there are any, else those of

@@ -64,7 +64,6 @@ pub static RULES: &[Rule] = &[
 /// The object under inspection.
 pub(super) struct Inspected<'a, S> {
     key: &'a ObjectKey,
-    #[expect(dead_code, reason = "rules on annotations and labels follow")]
     meta: &'a Metadata,
     spec: &'a S,
 }

@@ -1,5 +1,6 @@
 //! Behaviour of the whole of analysis: objects in, messages and status out.
 
+mod churn;
 mod status;
 
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ fn adding_the_subset_cures_the_route_and_only_the_route_is_concerned() {
         .unwrap()
         .push(json!({"name": "v4"}));
     let change = world.apply(&rule).unwrap().unwrap();
-    let (next, concerned) = snapshot.update(world, &[change.clone()]);
+    let (next, concerned) = snapshot.update(world, std::slice::from_ref(&change));
     assert_eq!(said(&next), [""; 0]);
     assert_eq!(concerned, [reviews_route(), change.key]);
     assert_eq!(

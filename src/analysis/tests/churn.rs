@@ -1,0 +1,284 @@
+//! However a World came about, its verdicts are the same.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use crate::analysis::{Snapshot, preview, preview_delete};
+use crate::api::kind::Kind;
+use crate::world::{ObjectKey, World};
+
+const NAMESPACES: &[&str] = &["a", "b", "istio-system"];
+const NAMES: &[&str] = &["x", "y", "z"];
+const HOSTS: &[&str] = &[
+    "x",
+    "y",
+    "x.a.svc.cluster.local",
+    "x.b",
+    "*.svc.cluster.local",
+    "*.b.svc.cluster.local",
+    "api.example.com",
+    "*.example.com",
+    "*.com",
+    "*",
+];
+
+fn one(list: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    select(list)
+}
+
+fn export_to() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!([]),
+        json!(["*"]),
+        json!(["."]),
+        json!(["a"]),
+        json!(["a", "b"]),
+        json!(["~"]),
+    ])
+}
+
+fn hosts() -> impl Strategy<Value = Vec<&'static str>> {
+    subsequence(HOSTS, 1..3)
+}
+
+fn destination() -> impl Strategy<Value = Value> {
+    (one(HOSTS), one(&["", "v1", "v2"]), option::of(select(vec![80u32, 81]))).prop_map(|(host, subset, port)| {
+        json!({"host": host, "subset": subset, "port": port.map(|number| json!({"number": number}))})
+    })
+}
+
+fn spec(kind: Kind) -> BoxedStrategy<Value> {
+    match kind {
+        Kind::VirtualService => (
+            hosts(),
+            subsequence(vec!["mesh", "x", "b/y", "x.a.svc.cluster.local"], 0..3),
+            vec(destination(), 0..3),
+            export_to(),
+        )
+            .prop_map(|(hosts, gateways, destinations, export_to)| {
+                let routes: Vec<Value> = destinations.into_iter().map(|it| json!({"destination": it})).collect();
+                json!({"hosts": hosts, "gateways": gateways, "exportTo": export_to, "http": [{"route": routes}]})
+            })
+            .boxed(),
+        Kind::DestinationRule => (one(HOSTS), subsequence(vec!["v1", "v2"], 0..=2), export_to())
+            .prop_map(|(host, subsets, export_to)| {
+                let subsets: Vec<Value> = subsets.into_iter().map(|name| json!({"name": name})).collect();
+                json!({"host": host, "subsets": subsets, "exportTo": export_to})
+            })
+            .boxed(),
+        Kind::ServiceEntry => (hosts(), export_to(), subsequence(vec![80, 81], 0..=2))
+            .prop_map(|(hosts, export_to, ports)| {
+                let ports: Vec<Value> = ports.into_iter().map(|number| json!({"number": number, "name": "p"})).collect();
+                json!({"hosts": hosts, "exportTo": export_to, "ports": ports})
+            })
+            .boxed(),
+        Kind::Service => subsequence(vec![80, 81], 0..=2)
+            .prop_map(|ports| json!({"ports": ports.into_iter().map(|port| json!({"port": port})).collect::<Vec<_>>()}))
+            .boxed(),
+        Kind::Gateway => (hosts(), one(&["", "./", "a/", "*/"]))
+            .prop_map(|(hosts, scope)| {
+                let hosts: Vec<String> = hosts.iter().map(|host| format!("{scope}{host}")).collect();
+                json!({"selector": {"app": "x"}, "servers": [{"hosts": hosts, "port": {"number": 80}}]})
+            })
+            .boxed(),
+        _ => Just(json!({})).boxed(),
+    }
+}
+
+fn object() -> impl Strategy<Value = Value> {
+    let kinds = vec![
+        Kind::VirtualService,
+        Kind::DestinationRule,
+        Kind::ServiceEntry,
+        Kind::Service,
+        Kind::Gateway,
+    ];
+    (select(kinds), one(NAMESPACES), one(NAMES), prop::bool::weighted(0.05), 0..3u32).prop_flat_map(
+        |(kind, namespace, name, broken, age)| {
+            spec(kind).prop_map(move |spec| {
+                json!({
+                    "apiVersion": kind.api_version(),
+                    "kind": kind.as_str(),
+                    "metadata": {
+                        "namespace": namespace,
+                        "name": name,
+                        "creationTimestamp": (age > 0).then(|| format!("2026-01-01T00:00:0{age}Z")),
+                    },
+                    "spec": if broken { json!({"hosts": 7, "host": 7, "ports": 7, "servers": 7}) } else { spec },
+                })
+            })
+        },
+    )
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(Value),
+    Delete(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let step = prop_oneof![3 => object().prop_map(Step::Apply), 1 => any::<usize>().prop_map(Step::Delete)];
+    vec(vec(step, 1..4), 1..12)
+}
+
+fn all_keys(world: &World) -> Vec<ObjectKey> {
+    Kind::all().flat_map(|kind| world.keys(kind)).collect()
+}
+
+/// Messages of every object, in the order of objects.
+fn verdicts(snapshot: &Snapshot) -> Vec<String> {
+    let keys = all_keys(snapshot.world());
+    keys.iter()
+        .flat_map(|key| snapshot.messages(key))
+        .map(|message| message.to_string())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn snapshot_updated_change_by_change_equals_the_one_made_at_once(batches in steps()) {
+        let mut snapshot = Snapshot::default();
+        for batch in batches {
+            let mut world = snapshot.world().clone();
+            let mut changes = Vec::new();
+            for step in batch {
+                let keys = all_keys(&world);
+                match step {
+                    Step::Apply(object) => changes.extend(world.apply(&object).unwrap()),
+                    Step::Delete(index) if !keys.is_empty() => changes.extend(world.delete(&keys[index % keys.len()])),
+                    Step::Delete(_) => {}
+                }
+            }
+            let (next, concerned) = snapshot.update(world.clone(), &changes);
+            let fresh = Snapshot::new(world);
+            prop_assert_eq!(verdicts(&next), verdicts(&fresh));
+            prop_assert!(next.bookkeeping_equals(&fresh), "what verdicts depend on differs");
+            for key in all_keys(snapshot.world()).iter().chain(&all_keys(next.world())) {
+                let differs = snapshot.messages(key) != next.messages(key);
+                prop_assert!(!differs || concerned.contains(key), "{} changed unsaid", key);
+            }
+            snapshot = next;
+        }
+    }
+
+    #[test]
+    fn the_order_of_objects_never_changes_what_is_said(
+        objects in vec(object(), 1..12).prop_map(without_repetition).prop_flat_map(|list| (Just(list.clone()), Just(list).prop_shuffle())),
+    ) {
+        let (one, other) = objects;
+        let of = |objects: &[Value]| {
+            let mut world = World::default();
+            for object in objects {
+                world.apply(object).unwrap();
+            }
+            verdicts(&Snapshot::new(world))
+        };
+        prop_assert_eq!(of(&one), of(&other));
+    }
+
+    #[test]
+    fn preview_says_what_the_snapshot_would_say(objects in vec(object(), 1..10), new in object()) {
+        let mut world = World::default();
+        for object in &objects {
+            world.apply(object).unwrap();
+        }
+        let snapshot = Snapshot::new(world.clone());
+        let kind = Kind::of(new["apiVersion"].as_str().unwrap(), new["kind"].as_str().unwrap()).unwrap();
+        let key = ObjectKey::of(kind, &new);
+        let previewed = preview(&snapshot, &new);
+        world.apply(&new).unwrap();
+        let after = Snapshot::new(world.clone());
+        let own: Vec<_> = previewed.iter().filter(|message| message.object == key).cloned().collect();
+        prop_assert_eq!(&own[..], after.messages(&key));
+        for message in preview_delete(&after, &key) {
+            prop_assert!(!after.messages(&message.object).contains(&message));
+            world.delete(&key);
+            prop_assert!(Snapshot::new(world.clone()).messages(&message.object).contains(&message));
+        }
+    }
+
+    #[test]
+    fn no_json_makes_analysis_panic(spec in anything(), meta in anything(), kind in select(Kind::all().collect::<Vec<_>>())) {
+        let mut world = World::default();
+        let object = json!({"apiVersion": kind.api_version(), "kind": kind.as_str(), "metadata": meta, "spec": spec});
+        let _ = world.apply(&object);
+        let named = json!({"apiVersion": kind.api_version(), "kind": kind.as_str(), "metadata": {"name": "n"}, "spec": spec});
+        world.apply(&named).unwrap();
+        let snapshot = Snapshot::new(world);
+        let _ = preview(&snapshot, &object);
+        let _ = preview(&snapshot, &meta);
+    }
+}
+
+fn without_repetition(objects: Vec<Value>) -> Vec<Value> {
+    let mut kept: Vec<Value> = Vec::new();
+    for object in objects {
+        let same = |other: &Value| {
+            other["kind"] == object["kind"]
+                && other["metadata"]["name"] == object["metadata"]["name"]
+                && other["metadata"]["namespace"] == object["metadata"]["namespace"]
+        };
+        if !kept.iter().any(same) {
+            kept.push(object);
+        }
+    }
+    kept
+}
+
+/// JSON of any shape, with the names that specs use.
+fn anything() -> impl Strategy<Value = Value> {
+    let names = &[
+        "hosts",
+        "host",
+        "http",
+        "tcp",
+        "tls",
+        "route",
+        "destination",
+        "subset",
+        "port",
+        "number",
+        "match",
+        "uri",
+        "regex",
+        "exact",
+        "mirror",
+        "gateways",
+        "servers",
+        "selector",
+        "subsets",
+        "labels",
+        "exportTo",
+        "name",
+        "namespace",
+        "ports",
+        "weight",
+        "timeout",
+        "retries",
+        "fault",
+        "trafficPolicy",
+        "workloadSelector",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z*./\\[\\]$ ]{0,8}".prop_map(Value::from),
+        "\\PC{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 48, 4, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((select(&names[..]), inner), 0..5).prop_map(|members| members
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect()),
+        ]
+    })
+}

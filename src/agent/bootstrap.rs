@@ -230,3 +230,44 @@ fn passthrough_cluster(name: &str, source: Option<&str>) -> Value {
 fn inbound_passthrough_cluster() -> Value {
     passthrough_cluster("InboundPassthroughCluster", Some("127.0.0.6"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(role: Role) -> ProxySettings {
+        let env = |name: &str| {
+            let value = match name {
+                "POD_NAME" => "reviews-v1-7f44c4d57c-ksf9b",
+                "POD_NAMESPACE" => "default",
+                "INSTANCE_IP" => "172.17.0.16",
+                "ISTIO_META_WORKLOAD_NAME" => "reviews-v1",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let metadata = [("ISTIO_META_CLUSTER_ID".to_owned(), "Kubernetes".to_owned())];
+        ProxySettings::read(role, &|_| None, &env, metadata.into_iter(), false).unwrap()
+    }
+
+    #[test]
+    fn a_sidecar_passes_every_connection_on() {
+        insta::assert_json_snapshot!(bootstrap(&settings(Role::Sidecar)));
+    }
+
+    #[test]
+    fn a_router_has_its_listeners_from_a_file() {
+        insta::assert_json_snapshot!(bootstrap(&settings(Role::Router)));
+    }
+
+    #[test]
+    fn envoy_logs_json_where_the_agent_does() {
+        let settings = ProxySettings {
+            json_logs: true,
+            ..settings(Role::Sidecar)
+        };
+        let format =
+            bootstrap(&settings)["application_log_config"]["log_format"]["json_format"].clone();
+        assert_eq!(format["msg"], "%j");
+    }
+}

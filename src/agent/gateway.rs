@@ -169,3 +169,40 @@ impl Listeners {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ports_are_read_and_what_is_none_costs_only_itself() {
+        let (ports, problems) =
+            read_ports("# for shops\n8088\n\n 8443, 8080 # two\nhttp\n0\n15021\n8088\n");
+        assert_eq!(ports, [8080, 8088, 8443]);
+        assert_eq!(
+            problems,
+            [
+                "line 5: \"http\" is not a port from 1 to 65535",
+                "line 6: \"0\" is not a port from 1 to 65535",
+                "line 7: port 15021 is the proxy's own",
+            ]
+        );
+        assert_eq!(read_ports(""), (vec![], vec![]));
+    }
+
+    #[test]
+    fn each_port_is_an_http_listener_without_routes() {
+        insta::assert_json_snapshot!(listeners(&[8088]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_ports_that_can_be_listened_on(text in "\\PC*|([0-9]{1,6}[\n, #])*") {
+            let (ports, _) = read_ports(&text);
+            prop_assert!(ports.is_sorted() && ports.len() <= MOST_PORTS);
+            prop_assert!(!ports.contains(&0) && !ports.iter().any(|port| OWN_PORTS.contains(port)));
+        }
+    }
+}

@@ -37,3 +37,6 @@ pub struct Host {
     /// The name servers of `/etc/resolv.conf`; only DNS capture reads them.
     pub nameservers: Vec<IpAddr>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,5 +6,6 @@
 mod capture;
 mod chart;
 mod crds;
+mod gateway;
 mod layering;
 mod webhook;

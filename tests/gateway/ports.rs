@@ -64,7 +64,8 @@ fn node_port_survives_the_next_apply_of_the_owner() {
 #[test]
 fn port_of_somebody_else_is_neither_taken_nor_removed() {
     let edge = Namespace::new("foreign-port");
-    edge.apply_client_side(&edge.service());
+    // Not on the client's side: a server-side apply by kubectl would drop whatever such an apply had owned.
+    edge.cluster.apply(&edge.service().to_string()).unwrap();
     edge.gateway("shop", &[(8088, "HTTP")]);
     let node_port = edge.await_ports(&[80, 443, 8088, 15021])[&8088].node_port;
 

@@ -5,6 +5,7 @@
 
 mod capture;
 mod chart;
+mod control;
 mod crds;
 mod gateway;
 mod layering;

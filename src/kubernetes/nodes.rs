@@ -16,9 +16,13 @@ use tokio::sync::watch;
 /// The first minor version of Kubernetes 1 in which native sidecars are stable and always on.
 const NATIVE_SIDECARS: u32 = 33;
 
-/// Watches nodes and publishes whether all of them run native sidecars, until `shutdown` is ready. As long as that
-/// is not known, `native` keeps its value.
-pub async fn run(client: Client, native: watch::Sender<bool>, shutdown: impl Future<Output = ()>) {
+/// Watches nodes and publishes whether all of them run native sidecars, until `shutdown` is ready. While nodes can't
+/// be listed, the answer is no: the classic layout runs everywhere.
+pub async fn run(
+    client: Client,
+    native: watch::Sender<Option<bool>>,
+    shutdown: impl Future<Output = ()>,
+) {
     let nodes = watcher::watcher(Api::<Node>::all(client), watcher::Config::default());
     let mut nodes = pin!(nodes.default_backoff());
     let mut shutdown = pin!(shutdown);
@@ -43,14 +47,16 @@ pub async fn run(client: Client, native: watch::Sender<bool>, shutdown: impl Fut
             Ok(Event::InitDone) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot watch nodes; trying again");
+                native.send_if_modified(|native| {
+                    let unknown = native.is_none();
+                    native.get_or_insert(false);
+                    unknown
+                });
                 continue;
             }
         }
-        // Without nodes nothing is known: a cluster without any runs no pods.
-        if !known.is_empty() {
-            let all = known.values().all(|native| *native);
-            native.send_if_modified(|native| std::mem::replace(native, all) != all);
-        }
+        let all = Some(known.values().all(|native| *native));
+        native.send_if_modified(|native| std::mem::replace(native, all) != all);
     }
 }
 

@@ -225,7 +225,8 @@ impl Watch {
                         return Ok(Some(version));
                     }
                 }
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                // By its code: the answer for a whole group that isn't there is plain text.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
@@ -347,7 +348,7 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 }
 
 fn is_denied(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden())
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 /// What the API server answered, if it did.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     analysis::Snapshot,
     api::kind::Kind,
+    inject,
     kubernetes::{
         cabundle::{self, CaBundle, Configuration, Published},
         certificates::{self, Certificates, Served},
@@ -62,6 +63,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         identity = args.identity(),
         namespace = args.namespace,
         revision = args.revision,
+        webhooks = %listeners.webhook.local_addr()?,
+        admin = %listeners.admin.local_addr()?,
+        debug = %listeners.debug.local_addr()?,
         "outriggerd starts"
     );
     let mut app = App {
@@ -72,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         shutdown,
         tasks: Tasks::default(),
     };
-    app.start(config, listeners);
+    app.start(config, listeners)?;
     let App {
         tasks, readiness, ..
     } = app;
@@ -135,7 +139,7 @@ impl App {
         self.shutdown.clone().requested()
     }
 
-    fn start(&mut self, config: Config, listeners: Listeners) {
+    fn start(&mut self, config: Config, listeners: Listeners) -> anyhow::Result<()> {
         let config = self.start_config(config);
         let (election, leadership) = Election::new(
             Api::namespaced(self.client.clone(), &self.args.namespace),
@@ -146,7 +150,8 @@ impl App {
         self.tasks.spawn("lease", election.run(self.ending()));
         let snapshots = self.start_engine(&config, &leadership);
         let trust = self.start_certificates(&leadership);
-        self.start_webhooks(listeners.webhook, trust, &config, &snapshots);
+        let injection = self.start_injection(config)?;
+        self.start_webhooks(listeners.webhook, trust, injection);
         // Last: from here on, the registry holds every metric.
         let registry = Arc::new(std::mem::take(&mut self.registry));
         let pages = admin::pages(self.readiness.clone(), registry);
@@ -155,6 +160,7 @@ impl App {
         let pages = debug::pages(snapshots);
         self.tasks
             .spawn("debug", admin::serve(listeners.debug, pages, self.ending()));
+        Ok(())
     }
 
     /// Follows the files of `--config-dir`.
@@ -304,15 +310,8 @@ impl App {
         &mut self,
         listener: TcpListener,
         trust: WebhookTrust,
-        _config: &watch::Receiver<Arc<Config>>,
-        _snapshots: &watch::Receiver<Arc<Snapshot>>,
+        injection: watch::Receiver<Arc<inject::Config>>,
     ) {
-        let native = watch::Sender::new(false);
-        self.tasks.spawn(
-            "nodes",
-            nodes::run(self.client.clone(), native, self.ending()),
-        );
-
         let check = SelfCheck {
             address: reachable(listener.local_addr().unwrap_or(self.args.webhook_addr)),
             server_name: self.args.server_name(),
@@ -324,17 +323,37 @@ impl App {
         let checking = check.run(waiting, self.readiness.clone(), gauge, self.ending());
         self.tasks.spawn("self-check", checking);
 
+        let router = webhook::inject::Injector::new(injection, &mut self.registry).router();
         let tls = rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_cert_resolver(trust.served);
         let serving = webhook::server::serve(
             listener,
             Arc::new(tls),
-            axum::Router::new(),
+            router,
             webhook::server::Limits::default(),
             self.ending(),
         );
         self.tasks.spawn("webhooks", serving);
+    }
+
+    /// The settings of injection, which depend on what the nodes can.
+    fn start_injection(
+        &mut self,
+        config: watch::Receiver<Arc<Config>>,
+    ) -> anyhow::Result<watch::Receiver<Arc<inject::Config>>> {
+        let nodes = watch::Sender::new(None);
+        let known = nodes.subscribe();
+        self.tasks.spawn(
+            "nodes",
+            nodes::run(self.client.clone(), nodes, self.ending()),
+        );
+        let first = config.borrow().injection(false).context("--config-dir")?.0;
+        let (sender, injection) = watch::channel(Arc::new(first));
+        let waiting = self.readiness.block("injection", "the nodes");
+        let following = config::follow_injection(config, known, sender, waiting, self.ending());
+        self.tasks.spawn("injection", following);
+        Ok(injection)
     }
 }
 

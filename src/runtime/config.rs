@@ -12,8 +12,11 @@ use prometheus_client::{
 use serde_json::Value;
 use tokio::{sync::watch, time::sleep};
 
-use super::readiness::Readiness;
-use crate::world::{Settings, SettingsError};
+use super::readiness::{Readiness, Task};
+use crate::{
+    inject,
+    world::{Settings, SettingsError},
+};
 
 /// How often the files are compared.
 const POLL: Duration = Duration::from_secs(5);
@@ -62,6 +65,14 @@ pub enum ConfigError {
         /// Which field, and why.
         error: SettingsError,
     },
+    /// A setting of injection has the wrong type.
+    #[error("{dir}: {error}", dir = dir.display())]
+    Injection {
+        /// The folder.
+        dir: PathBuf,
+        /// Which setting, and why.
+        error: inject::ConfigError,
+    },
 }
 
 impl Files {
@@ -108,6 +119,8 @@ pub struct Config {
     pub files: Files,
     /// What analysis reads of the MeshConfig.
     pub settings: Settings,
+    /// Whether pods get native sidecars; `None` leaves it to the nodes.
+    native: Option<bool>,
 }
 
 impl Config {
@@ -125,8 +138,74 @@ impl Config {
                 path: dir.join("mesh"),
                 error,
             })?;
-        Ok(Self { files, settings })
+        let mut config = Self {
+            files,
+            settings,
+            native: None,
+        };
+        let read = config.injection(false);
+        let (injection, problems) = read.map_err(|error| ConfigError::Injection {
+            dir: dir.to_owned(),
+            error,
+        })?;
+        for problem in problems {
+            tracing::warn!(dir = %dir.display(), problem, "a setting has no effect");
+        }
+        let native = injection.values.pilot.env.get("ENABLE_NATIVE_SIDECARS");
+        config.native = match native.map(|native| native.trim()) {
+            None | Some("" | "auto") => None,
+            Some(native) => Some(native == "true"),
+        };
+        Ok(config)
     }
+
+    /// The settings of injection where all nodes run native sidecars, or not. Beside them: what was not understood.
+    ///
+    /// # Errors
+    /// When a setting has the wrong type.
+    pub fn injection(
+        &self,
+        nodes_run_native: bool,
+    ) -> Result<(inject::Config, Vec<String>), inject::ConfigError> {
+        let native = self.native.unwrap_or(nodes_run_native);
+        inject::Config::from_json(&self.files.values, &self.files.mesh, native)
+    }
+}
+
+/// Publishes the settings of injection until `shutdown` is ready: from the files, and from what the nodes can.
+/// `waiting` ends when that is known.
+pub async fn follow_injection(
+    mut config: watch::Receiver<Arc<Config>>,
+    mut nodes: watch::Receiver<Option<bool>>,
+    injection: watch::Sender<Arc<inject::Config>>,
+    waiting: Task,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    waiting.note("the versions of the nodes' kubelets");
+    let mut waiting = Some(waiting);
+    loop {
+        let nodes_run_native = *nodes.borrow_and_update();
+        let built = config
+            .borrow_and_update()
+            .injection(nodes_run_native.unwrap_or(false));
+        match built {
+            Ok((built, _)) => {
+                injection.send_replace(Arc::new(built));
+                if nodes_run_native.is_some() {
+                    waiting = None;
+                }
+            }
+            // `Config::of` has read the same files before.
+            Err(error) => tracing::error!(%error, "cannot read the settings of injection"),
+        }
+        tokio::select! {
+            () = &mut shutdown => break,
+            Ok(()) = config.changed() => {}
+            Ok(()) = nodes.changed() => {}
+        }
+    }
+    drop(waiting);
 }
 
 /// The metrics of the files.
@@ -177,13 +256,18 @@ pub async fn follow(
             () = &mut shutdown => return,
             () = sleep(POLL) => {}
         }
-        let now = match Config::read(&dir) {
-            Ok(new) => {
-                if **config.borrow() != new {
-                    metrics.reloads.inc();
-                    tracing::info!(dir = %dir.display(), "the settings have changed and are in force");
-                    config.send_replace(Arc::new(new));
-                }
+        let in_force = config.borrow().files.clone();
+        let read = match Files::read(&dir) {
+            Ok(files) if files == in_force => Ok(None),
+            Ok(files) => Config::of(files, &dir).map(Some),
+            Err(error) => Err(error),
+        };
+        let now = match read {
+            Ok(None) => None,
+            Ok(Some(new)) => {
+                metrics.reloads.inc();
+                tracing::info!(dir = %dir.display(), "the settings have changed and are in force");
+                config.send_replace(Arc::new(new));
                 None
             }
             Err(error) => {

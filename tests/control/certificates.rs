@@ -1,0 +1,165 @@
+//! The webhooks' certificates: made, published, healed, and not touched when they are somebody else's.
+
+use std::collections::BTreeSet;
+
+use outrigger::kubernetes::certificates::issue;
+use outrigger_e2e::cluster::Cluster as _;
+use outrigger_e2e::wait;
+
+use super::daemon::Daemon;
+use super::*;
+
+const CONFIGURATION: &str = "mutatingwebhookconfiguration/outrigger-sidecar-injector";
+const SECRET: &str = "outrigger-webhook-certs";
+
+/// The bundles of all entries of the webhook configuration, in base64.
+fn bundles(cluster: &ControlPlane) -> Vec<Value> {
+    let configuration = read(cluster, NAMESPACE, CONFIGURATION).unwrap();
+    let webhooks = configuration["webhooks"].as_array().unwrap();
+    webhooks
+        .iter()
+        .map(|webhook| webhook["clientConfig"]["caBundle"].clone())
+        .collect()
+}
+
+/// The roots in the Secret, in base64.
+fn roots(cluster: &ControlPlane) -> Value {
+    let secret = read(cluster, NAMESPACE, &format!("secret/{SECRET}")).unwrap();
+    secret["data"]["ca.crt"].clone()
+}
+
+fn wait_until_published(cluster: &ControlPlane) {
+    let published = || {
+        let (bundles, roots) = (bundles(cluster), roots(cluster));
+        ensure!(!bundles.is_empty(), "no entries");
+        ensure!(bundles.iter().all(|bundle| *bundle == roots), "{bundles:?}");
+        Ok(())
+    };
+    wait::until(SOON, "every entry has the roots of the Secret", published).unwrap();
+}
+
+#[test]
+fn a_ready_replica_has_published_its_roots_and_heals_them_when_they_are_overwritten() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let daemon = installed.daemon("published");
+    wait_until_published(cluster);
+    let nonsense = roots(cluster);
+    let overwrite = serde_json::json!([
+        {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"},
+        {"op": "replace", "path": "/webhooks/1/clientConfig/caBundle", "value": own_roots()},
+    ]);
+    assert_ne!(nonsense, own_roots());
+    cluster
+        .kubectl(&[
+            "patch",
+            CONFIGURATION,
+            "--type=json",
+            "-p",
+            &overwrite.to_string(),
+        ])
+        .unwrap();
+    wait_until_published(cluster);
+    assert!(daemon.metric("outrigger_cabundle_writes_total") >= 1.0);
+    let configuration = cluster
+        .kubectl(&["get", CONFIGURATION, "--show-managed-fields", "-o", "json"])
+        .unwrap();
+    assert!(
+        configuration.contains("\"outrigger-webhooks\""),
+        "{configuration}"
+    );
+}
+
+/// Some roots that nobody serves from.
+fn own_roots() -> Value {
+    let names = BTreeSet::from(["elsewhere.svc".to_owned()]);
+    let data = issue::everything(&names, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    serde_json::to_value(&data["ca.crt"]).unwrap()
+}
+
+#[test]
+fn an_entry_that_comes_later_gets_the_roots_and_one_that_is_missing_is_not_fought_for() {
+    let cluster = ControlPlane::start(&Lines).unwrap();
+    cluster.create_namespace(NAMESPACE).unwrap();
+    let daemon = Daemon::start_ready("waiting", cluster.kubeconfig(), &[]);
+    assert_eq!(daemon.metric("outrigger_cabundle_writes_total"), 0.0);
+    let configuration = |names: &[&str]| {
+        let entries: String = names
+            .iter()
+            .map(|name| {
+                format!(
+                    "
+  - name: {name}.outrigger.dev
+    clientConfig: {{service: {{name: outriggerd, namespace: {NAMESPACE}}}}}
+    sideEffects: None
+    admissionReviewVersions: [v1]"
+                )
+            })
+            .collect();
+        format!(
+            "
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {{name: outrigger-sidecar-injector}}
+webhooks:{entries}"
+        )
+    };
+    cluster.apply(&configuration(&["a"])).unwrap();
+    wait_until_published(&cluster);
+    cluster.apply(&configuration(&["a", "b"])).unwrap();
+    wait_until_published(&cluster);
+    assert_eq!(bundles(&cluster).len(), 2);
+    cluster.kubectl(&["delete", CONFIGURATION]).unwrap();
+    cluster.apply(&configuration(&["c"])).unwrap();
+    wait_until_published(&cluster);
+    assert_eq!(daemon.metric("outrigger_cabundle_failures_total"), 0.0);
+}
+
+#[test]
+fn a_secret_of_somebody_else_is_served_and_published_and_never_written() {
+    let cluster = ControlPlane::start(&Lines).unwrap();
+    cluster.create_namespace(NAMESPACE).unwrap();
+    let names = BTreeSet::from([format!("outriggerd.{NAMESPACE}.svc")]);
+    // Near its end: one of our own would be renewed at once.
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(80 * 24);
+    let data = issue::everything(&names, long_ago).unwrap();
+    let mut secret = serde_json::to_value(issue::secret(NAMESPACE, SECRET, data)).unwrap();
+    secret["metadata"]["labels"].take();
+    secret["data"]["ca.key"].take();
+    secret["apiVersion"] = "v1".into();
+    secret["kind"] = "Secret".into();
+    cluster.apply(&secret.to_string()).unwrap();
+    let before = read(&cluster, NAMESPACE, &format!("secret/{SECRET}")).unwrap();
+
+    let daemon = Daemon::start_ready("guest", cluster.kubeconfig(), &[]);
+    daemon.wait_for_metric("outrigger_leader", 1.0);
+    assert_eq!(daemon.metric("outrigger_webhook_self_check"), 1.0);
+    assert_eq!(daemon.metric("outrigger_certificate_writes_total"), 0.0);
+    let after = read(&cluster, NAMESPACE, &format!("secret/{SECRET}")).unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn both_replicas_follow_a_new_certificate_without_a_restart() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let leader = installed.daemon("rotation-1");
+    let follower = installed.daemon("rotation-2");
+    let before = roots(cluster);
+    let expiry = |daemon: &Daemon| daemon.metric("outrigger_certificate_expiry_timestamp_seconds");
+    assert!(expiry(&leader) > 0.0);
+    assert_eq!(expiry(&leader), expiry(&follower));
+    cluster
+        .kubectl(&["delete", &format!("secret/{SECRET}"), "-n", NAMESPACE])
+        .unwrap();
+    let replaced = || {
+        let secret = read(cluster, NAMESPACE, &format!("secret/{SECRET}"))?;
+        ensure!(secret["data"]["ca.crt"] != before, "the old one");
+        Ok(())
+    };
+    wait::until(SOON, "a new Secret", replaced).unwrap();
+    wait_until_published(cluster);
+    let checked = |daemon: &Daemon| daemon.wait_for_metric("outrigger_webhook_self_check", 1.0);
+    checked(&leader);
+    checked(&follower);
+}

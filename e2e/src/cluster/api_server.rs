@@ -1,10 +1,13 @@
 //! The arguments of etcd and kube-apiserver, which both levels run.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
+use super::access::Cluster;
+use super::launcher::Launcher;
 use super::pki::Authority;
 use crate::tools::Tools;
 
@@ -20,6 +23,9 @@ pub(super) struct Endpoints {
     /// The port that kube-apiserver listens on.
     pub port: u16,
 }
+
+/// The name of kube-apiserver among the programs of a cluster.
+pub(super) const NAME: &str = "kube-apiserver";
 
 /// The first address of the Service range: the Service `kubernetes`.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -67,7 +73,7 @@ pub(super) fn kube_apiserver(tools: &Tools, home: &Path, endpoints: &Endpoints) 
     let pki = home.join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
     vec![
-        tools.path("kube-apiserver").display().to_string(),
+        tools.path(NAME).display().to_string(),
         format!("--etcd-servers=http://127.0.0.1:{}", endpoints.etcd),
         format!("--secure-port={}", endpoints.port),
         format!("--advertise-address={}", endpoints.address),
@@ -83,4 +89,19 @@ pub(super) fn kube_apiserver(tools: &Tools, home: &Path, endpoints: &Endpoints) 
         "--allow-privileged=true".into(),
         "--profiling=false".into(),
     ]
+}
+
+/// Waits until kube-apiserver says that it is ready.
+pub(super) fn wait_until_ready(
+    launcher: &Launcher,
+    cluster: &dyn Cluster,
+    endpoints: &Endpoints,
+    deadline: Duration,
+) -> Result<()> {
+    launcher.wait_for(NAME, deadline, || {
+        // Costs nothing, so it comes before a kubectl.
+        TcpStream::connect((endpoints.address, endpoints.port))?;
+        Ok(cluster.kubectl(&["get", "--raw", "/readyz"])?)
+    })?;
+    Ok(())
 }

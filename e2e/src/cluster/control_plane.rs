@@ -1,6 +1,6 @@
 //! etcd and kube-apiserver on loopback: the real API without nodes, for anyone, many at once.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,7 +14,6 @@ use super::state;
 use crate::progress::Progress;
 use crate::tools;
 
-const API_SERVER: &str = "kube-apiserver";
 /// Seconds on an idle machine, more where others build on it.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -27,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub struct ControlPlane {
     launcher: Launcher,
     access: Access,
-    address: SocketAddr,
+    endpoints: Endpoints,
 }
 
 impl ControlPlane {
@@ -85,11 +84,11 @@ impl ControlPlane {
             "--bind-address=127.0.0.1".into(),
             "--endpoint-reconciler-type=none".into(),
         ]);
-        launcher.run(API_SERVER, &arguments)?;
+        launcher.run(api_server::NAME, &arguments)?;
         let control_plane = Self {
             launcher,
             access,
-            address: (Ipv4Addr::LOCALHOST, port).into(),
+            endpoints,
         };
         control_plane.wait_until_ready()?;
         control_plane.create_service_account("default")?;
@@ -119,7 +118,7 @@ impl ControlPlane {
     /// # Errors
     /// The control plane as a whole has ended.
     pub fn stop_api_server(&self) -> Result<()> {
-        self.launcher.stop(API_SERVER)
+        self.launcher.stop(api_server::NAME)
     }
 
     /// Starts the API server after [`stop_api_server`](Self::stop_api_server), on the same port; returns when
@@ -128,13 +127,13 @@ impl ControlPlane {
     /// # Errors
     /// It does not become ready.
     pub fn start_api_server(&self) -> Result<()> {
-        self.launcher.again(API_SERVER)?;
+        self.launcher.again(api_server::NAME)?;
         self.wait_until_ready()
     }
 
     /// What the API server logged last.
     pub fn api_server_log(&self) -> String {
-        self.launcher.log_tail(API_SERVER)
+        self.launcher.log_tail(api_server::NAME)
     }
 
     /// Where everything is that this control plane writes; removed at its end.
@@ -143,17 +142,12 @@ impl ControlPlane {
     }
 
     fn wait_until_ready(&self) -> Result<()> {
-        self.launcher.wait_for(API_SERVER, DEADLINE, || {
-            // Costs nothing, so it comes before a kubectl.
-            TcpStream::connect(self.address)?;
-            Ok(self.kubectl(&["get", "--raw", "/readyz"])?)
-        })?;
-        Ok(())
+        api_server::wait_until_ready(&self.launcher, self, &self.endpoints, DEADLINE)
     }
 
     fn create_service_account(&self, namespace: &str) -> Result<()> {
         // The API server itself makes the namespace `default`, a moment after it is ready.
-        self.launcher.wait_for(API_SERVER, DEADLINE, || {
+        self.launcher.wait_for(api_server::NAME, DEADLINE, || {
             Ok(self.kubectl(&[
                 "create",
                 "serviceaccount",

@@ -50,7 +50,8 @@ impl Drop for StateDir {
 /// Claims the first free number of `kind` for which `usable` answers true, after clearing what dead clusters
 /// of this kind left.
 pub(super) fn claim(kind: &str, clear: Clear, usable: impl Fn(u8) -> bool) -> Result<StateDir> {
-    clear_dead(kind, clear)?;
+    // What resists keeps its number, and whoever takes clusters down is told why.
+    let _ = clear_dead(kind, clear);
     let base = base();
     for number in (1..=MOST).filter(|&number| usable(number)) {
         let path = base.join(format!("{kind}-{number}"));

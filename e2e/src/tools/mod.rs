@@ -170,4 +170,20 @@ mod tests {
         let go_mod = include_str!("../../tools/go.mod");
         assert!(go_mod.contains(&format!("require k8s.io/kubernetes {KUBERNETES_VERSION}\n")));
     }
+
+    #[test]
+    fn assets_stand_in_for_the_programs_they_have() {
+        let assets = tempfile::tempdir().unwrap();
+        for name in ["etcd", "helm"] {
+            std::fs::write(assets.path().join(name), "").unwrap();
+        }
+        let tools = Tools {
+            bin: "/cache/bin".into(),
+            assets: Some(assets.path().to_owned()),
+        };
+        assert_eq!(tools.path("etcd"), assets.path().join("etcd"));
+        // Not there, and not theirs.
+        assert_eq!(tools.path("kubectl"), Path::new("/cache/bin/kubectl"));
+        assert_eq!(tools.path("helm"), Path::new("/cache/bin/helm"));
+    }
 }

@@ -222,7 +222,7 @@ impl Node {
         )?;
         let mut arguments = api_server::kube_apiserver(&self.tools, self.directory(), &endpoints);
         arguments.extend(config::kube_apiserver(self.directory()));
-        self.launcher.run("kube-apiserver", &arguments)?;
+        self.launcher.run(api_server::NAME, &arguments)?;
         self.launcher.run(
             "containerd",
             &config::containerd(&self.tools, self.directory()),
@@ -230,10 +230,7 @@ impl Node {
         self.launcher.wait_for("containerd", DEADLINE, || {
             Ok(UnixStream::connect(self.file("run/containerd.sock"))?)
         })?;
-        self.launcher.wait_for("kube-apiserver", DEADLINE, || {
-            Ok(self.kubectl(&["get", "--raw", "/readyz"])?)
-        })?;
-        Ok(())
+        api_server::wait_until_ready(&self.launcher, self, &endpoints, DEADLINE)
     }
 
     fn start_kubelet(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Removes what outlives the processes of the cluster in $WORK, itself last. Harmless when run twice.
+# Removes what outlives the processes of the cluster in $WORK, and $WORK last: as long as it is there, the
+# next start finds what is left and tries again. Harmless when run twice.
 # $CGROUPS: its control groups, one path a word. $LINK_NAME: its network link on this side.
 [[ -n $WORK ]] || exit 1
 
@@ -17,6 +18,10 @@ for _ in {1..50}; do
   [[ -z $left ]] && break
   sleep 0.1
 done
+if [[ -n $left ]]; then
+  echo "processes are left in $CGROUPS" >&2
+  exit 1
+fi
 rm -rf --one-file-system "$WORK"
 rmdir --ignore-fail-on-non-empty "${WORK%/*}" 2>/dev/null
 exit 0

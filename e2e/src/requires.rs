@@ -97,6 +97,16 @@ fn unshare(namespaces: &[&str]) -> Result<(), String> {
 #[track_caller]
 fn answer(outcome: &Result<(), String>) -> Result<(), Skipped> {
     let Err(reason) = outcome else { return Ok(()) };
+    skip(reason);
+    Err(Skipped)
+}
+
+/// Says that the test that calls can't run, for a reason that it found out itself.
+///
+/// # Panics
+/// With `OUTRIGGER_REQUIRE_ALL=1`.
+#[track_caller]
+pub fn skip(reason: &str) {
     let all_required = std::env::var_os("OUTRIGGER_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(
         !all_required,
@@ -110,5 +120,4 @@ fn answer(outcome: &Result<(), String>) -> Result<(), Skipped> {
     );
     // Not `eprintln!`, which the harness captures. Without a stderr there is nobody to tell.
     let _ = std::io::stderr().write_all(line.as_bytes());
-    Err(Skipped)
 }

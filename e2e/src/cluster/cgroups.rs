@@ -54,7 +54,11 @@ pub(super) fn create(name: &str) -> Result<()> {
         create_one(hierarchy, name)?;
     }
     match two.first() {
-        Some(hierarchy) if one.is_empty() => create_two(&hierarchy.mount, name),
+        Some(hierarchy) if one.is_empty() => {
+            let available = fs::read_to_string(hierarchy.mount.join("cgroup.controllers"))
+                .context("cgroup.controllers")?;
+            create_two(&hierarchy.mount, name, &wanted(&available)?)
+        }
         _ if one.is_empty() => bail!("no control groups are mounted (/sys/fs/cgroup)"),
         _ => Ok(()),
     }
@@ -74,15 +78,12 @@ fn create_one(hierarchy: &Hierarchy, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn create_two(root: &Path, name: &str) -> Result<()> {
-    let available =
-        fs::read_to_string(root.join("cgroup.controllers")).context("cgroup.controllers")?;
-    let controllers = wanted(&available)?;
-    match pass_on(root, &controllers) {
+fn create_two(root: &Path, name: &str, controllers: &str) -> Result<()> {
+    match pass_on(root, controllers) {
         // In a container, the group that looks like the root has processes and may not pass anything on.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             move_processes(root, &root.join(LEAF))?;
-            pass_on(root, &controllers)
+            pass_on(root, controllers)
         }
         outcome => outcome,
     }
@@ -94,7 +95,7 @@ fn create_two(root: &Path, name: &str) -> Result<()> {
     })?;
     let group = root.join(name);
     fs::create_dir(&group).with_context(|| group.display().to_string())?;
-    pass_on(&group, &controllers)
+    pass_on(&group, controllers)
         .with_context(|| format!("enabling {controllers} in {}", group.display()))
 }
 
@@ -221,22 +222,73 @@ mod tests {
         );
     }
 
+    /// Undoes what the test below does to the machine.
+    struct Undo {
+        group: PathBuf,
+        process: std::process::Child,
+        root: Option<(PathBuf, String)>,
+    }
+
+    impl Drop for Undo {
+        fn drop(&mut self) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+            let rmdir = || {
+                ["node", LEAF, ""].iter().all(|name| {
+                    let path = self.group.join(name);
+                    !path.exists() || fs::remove_dir(&path).is_ok()
+                })
+            };
+            let _ =
+                crate::wait::until_true(std::time::Duration::from_secs(5), "groups removed", rmdir);
+            if let Some((root, controller)) = &self.root {
+                let _ = pass_on(root, &format!("-{controller}"));
+            }
+        }
+    }
+
     #[test]
-    fn version_two_passes_controllers_on_at_the_root_and_below() {
-        let root = tempfile::tempdir().unwrap();
-        let file = |name: &str| root.path().join(name);
-        fs::write(file("cgroup.controllers"), "cpuset cpu memory pids").unwrap();
-        fs::write(file("cgroup.subtree_control"), "").unwrap();
-        // A plain directory gets no files of the kernel: enabling below the new group is what fails.
-        let error = create_two(root.path(), "outrigger-1").unwrap_err();
-        assert!(
-            format!("{error:#}").contains("outrigger-1: No such file"),
-            "{error:#}"
-        );
-        assert_eq!(
-            fs::read_to_string(file("cgroup.subtree_control")).unwrap(),
-            "+cpu +cpuset +memory +pids"
-        );
-        assert!(file("outrigger-1").is_dir());
+    fn version_two_moves_processes_away_to_pass_controllers_on() {
+        let Ok(()) = crate::requires::root() else {
+            return;
+        };
+        let hierarchies = mounted().unwrap();
+        let two = hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.version == Version::Two);
+        let available =
+            two.map(|two| fs::read_to_string(two.mount.join("cgroup.controllers")).unwrap());
+        let Some((two, controller)) = two.zip(
+            available
+                .as_deref()
+                .and_then(|all| all.split_whitespace().last()),
+        ) else {
+            return crate::requires::skip("needs a cgroup v2 hierarchy with a controller");
+        };
+        let enabled = fs::read_to_string(two.mount.join("cgroup.subtree_control")).unwrap();
+        let was_enabled = enabled.split_whitespace().any(|known| known == controller);
+        pass_on(&two.mount, &format!("+{controller}")).unwrap();
+        let group = two
+            .mount
+            .join(format!("outrigger-unit-{}", std::process::id()));
+        fs::create_dir(&group).unwrap();
+        let process = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let pid = process.id().to_string();
+        let root = (!was_enabled).then(|| (two.mount.clone(), controller.to_owned()));
+        let _undo = Undo {
+            group: group.clone(),
+            process,
+            root,
+        };
+        write(&group.join("cgroup.procs"), &pid).unwrap();
+
+        create_two(&group, "node", &format!("+{controller}")).unwrap();
+        let read = |path: &str| fs::read_to_string(group.join(path)).unwrap();
+        assert_eq!(read(&format!("{LEAF}/cgroup.procs")).trim(), pid);
+        assert_eq!(read("cgroup.procs"), "");
+        assert_eq!(read("node/cgroup.subtree_control").trim(), controller);
     }
 }

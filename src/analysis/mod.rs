@@ -10,6 +10,7 @@ mod message;
 mod preview;
 mod rules;
 mod snapshot;
+pub mod validation;
 mod view;
 
 pub use message::{Aspect, Diagnosis, Level, Message};

@@ -32,8 +32,13 @@ enum Check {
 /// All rules.
 pub static RULES: &[Rule] = &[
     Rule {
-        says: &[&say::INVALID],
-        check: Check::Any(validity::objects_decode),
+        says: &[
+            &say::INVALID,
+            &say::QUESTIONABLE,
+            &say::UNREACHABLE_ROUTE,
+            &say::INEFFECTIVE_MATCH,
+        ],
+        check: Check::Any(validity::objects_are_valid),
     },
     Rule {
         says: &[

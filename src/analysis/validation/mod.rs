@@ -1,0 +1,105 @@
+//! Whether an object is valid in itself, whatever else exists. Admission, controller and command line ask the same.
+//!
+//! The rules are those of Istio's validators. All problems of an object are found, each with its field path.
+
+mod connection_pool;
+mod fields;
+mod gateway;
+mod http;
+mod http_actions;
+mod load_balancer;
+mod protocol;
+mod proxies;
+mod reachability;
+mod regex;
+mod report;
+mod routes;
+mod service_entry;
+mod sidecar;
+mod tls;
+mod traffic_policy;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::api::kind::Kind;
+use crate::api::metadata::Metadata;
+use crate::api::networking::DecodeError;
+use crate::world::{Content, Object, ObjectKey};
+
+use super::diagnoses as say;
+use super::message::{Diagnosis, Message};
+
+pub use report::{Field, Finding, Problem, Report};
+
+/// Evaluates an expression with `$spec` standing for the type of one of Istio's kinds, or another for other kinds.
+macro_rules! on_istio_kind {
+    ($kind:expr, $spec:ident => $body:expr, $other:expr) => {{
+        use crate::api::networking;
+        macro_rules! with {
+            ($type:ident) => {{
+                type $spec = networking::$type;
+                $body
+            }};
+        }
+        match $kind {
+            Kind::VirtualService => with!(VirtualServiceSpec),
+            Kind::DestinationRule => with!(DestinationRuleSpec),
+            Kind::Gateway => with!(GatewaySpec),
+            Kind::ServiceEntry => with!(ServiceEntrySpec),
+            Kind::Sidecar => with!(SidecarSpec),
+            Kind::WorkloadEntry => with!(WorkloadEntrySpec),
+            Kind::WorkloadGroup => with!(WorkloadGroupSpec),
+            Kind::ProxyConfig => with!(ProxyConfigSpec),
+            Kind::EnvoyFilter => with!(EnvoyFilterSpec),
+            Kind::Service | Kind::Namespace | Kind::Pod => $other,
+        }
+    }};
+}
+pub(super) use on_istio_kind;
+
+/// A spec that can be checked in itself.
+pub trait Validate {
+    /// Puts down all problems of the spec, which stands at the field `at` of an object with this metadata.
+    fn validate(&self, meta: &Metadata, at: &Field<'_>);
+}
+
+/// All problems of an object in itself. One that does not decode has this as its only problem.
+pub fn check<S: Content + Validate>(key: &ObjectKey, object: &Object<S>) -> Vec<Message> {
+    match &object.spec {
+        Ok(spec) => {
+            let report = Report::default();
+            spec.validate(&object.meta, &report.spec());
+            report
+                .into_problems()
+                .into_iter()
+                .map(|problem| message(key, problem))
+                .collect()
+        }
+        Err(DecodeError { path, text }) => vec![say::INVALID.message(key, path, text)],
+    }
+}
+
+/// All problems of an object in JSON; none for kinds that are not Istio's.
+pub fn validate(object: &Value) -> Vec<Message> {
+    let text = |name: &str| object[name].as_str().unwrap_or_default();
+    match Kind::of(text("apiVersion"), text("kind")) {
+        Some(kind) => {
+            on_istio_kind!(kind, Spec => check(&ObjectKey::of(kind, object), &Object::<Spec>::read(object)), Vec::new())
+        }
+        None => Vec::new(),
+    }
+}
+
+fn message(key: &ObjectKey, problem: Problem) -> Message {
+    let diagnosis: &Diagnosis = match problem.finding {
+        Finding::Invalid => &say::INVALID,
+        Finding::Questionable => &say::QUESTIONABLE,
+        Finding::UnreachableRoute => &say::UNREACHABLE_ROUTE,
+        Finding::IneffectiveMatch => &say::INEFFECTIVE_MATCH,
+    };
+    diagnosis.message(key, problem.path, problem.text)
+}

@@ -1,0 +1,188 @@
+//! Whether a regular expression is one that Envoy (RE2) takes.
+
+use regex_syntax::Parser;
+
+/// RE2 refuses more repetitions than these.
+const MOST_REPETITIONS: u32 = 1000;
+
+/// Checks a regular expression in RE2's syntax.
+///
+/// The parser at hand knows a dialect that differs in a few places; these are translated before it sees them. What it
+/// cannot know (`\C`, `\Q…\E`) is let pass: better one invalid expression that Envoy refuses than a valid one that we do.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn check(pattern: &str) -> Result<(), String> {
+    if pattern.contains("\\Q") || pattern.contains("\\C") {
+        return Ok(());
+    }
+    let translated = translate(pattern)?;
+    match Parser::new().parse(&translated) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let reason = match &error {
+                regex_syntax::Error::Parse(error) => error.kind().to_string(),
+                regex_syntax::Error::Translate(error) => error.kind().to_string(),
+                _ => error.to_string(),
+            };
+            Err(format!(
+                "{pattern:?} is not a valid RE2 regular expression: {reason}"
+            ))
+        }
+    }
+}
+
+/// Escapes what is plain text in RE2 but has a meaning in the parser's dialect: a `{` that begins no repetition, and
+/// inside of a character class `[`, `&&`, `--` and `~~`.
+fn translate(pattern: &str) -> Result<String, String> {
+    let mut translated = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some(next) = rest.chars().next() {
+        let length = match next {
+            '\\' => escape_length(rest),
+            '{' if !in_class => match repetition(rest) {
+                Some((length, most)) if most <= MOST_REPETITIONS => length,
+                Some(_) => {
+                    return Err(format!(
+                        "{pattern:?} repeats more than {MOST_REPETITIONS} times, which RE2 refuses"
+                    ));
+                }
+                None => {
+                    translated.push('\\');
+                    1
+                }
+            },
+            '[' if !in_class => {
+                in_class = true;
+                class_start_length(rest)
+            }
+            '[' if rest.starts_with("[:") && rest.contains(":]") => {
+                rest.find(":]").map_or(1, |end| end + 2)
+            }
+            ']' if in_class => {
+                in_class = false;
+                1
+            }
+            '[' => {
+                translated.push('\\');
+                1
+            }
+            '&' | '~' if in_class && rest[1..].starts_with(next) => {
+                translated.push('\\');
+                1
+            }
+            other => other.len_utf8(),
+        };
+        let (token, tail) = rest.split_at(length.min(rest.len()));
+        translated.push_str(token);
+        rest = tail;
+    }
+    Ok(translated)
+}
+
+/// Length of an escape: `\x{1F600}` and `\p{Greek}` keep their braces.
+fn escape_length(text: &str) -> usize {
+    let mut chars = text.chars().skip(1);
+    let Some(letter) = chars.next() else { return 1 };
+    let short = 1 + letter.len_utf8();
+    if matches!(letter, 'x' | 'p' | 'P') && text[short..].starts_with('{') {
+        return text[short..].find('}').map_or(short, |end| short + end + 1);
+    }
+    short
+}
+
+/// Length of `[`, `[^`, and of a `]` that follows either and stands for itself.
+fn class_start_length(text: &str) -> usize {
+    let start = if text.starts_with("[^") { 2 } else { 1 };
+    if text[start..].starts_with(']') {
+        start + 1
+    } else {
+        start
+    }
+}
+
+/// Length and greatest number of `{n}`, `{n,}` and `{n,m}`.
+fn repetition(text: &str) -> Option<(usize, u32)> {
+    let end = text.find('}')?;
+    let inner = &text[1..end];
+    let (least, most) = inner
+        .split_once(',')
+        .map_or((inner, None), |(least, most)| (least, Some(most)));
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<u32>().unwrap_or(u32::MAX))
+    };
+    let least = number(least)?;
+    let most = match most {
+        None | Some("") => least,
+        Some(most) => number(most)?,
+    };
+    Some((end + 1, least.max(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn expressions_that_re2_takes_are_valid() {
+        for pattern in [
+            "",
+            "a+",
+            "^/service/([^/]+)(/.*)$",
+            "[[:alpha:]]",
+            "[^[]+",
+            "[]a]",
+            "[a&&b]",
+            "a{",
+            "a{,5}",
+            "{x}",
+            "a{2,3}",
+            "\\d{3}",
+            "\\x{1F600}",
+            "\\p{Greek}",
+            "\\pN",
+            "(?i)a",
+            "(?P<n>a)",
+            "\\Qa{\\E",
+            "\\/",
+            "(?s).*",
+            "a{1000}",
+            "[\\]]",
+            "\\.",
+        ] {
+            assert_eq!(check(pattern), Ok(()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn expressions_that_re2_refuses_are_invalid() {
+        for pattern in [
+            "[",
+            "?",
+            "*",
+            "(",
+            "a)",
+            "(?=a)",
+            "\\1",
+            "[z-a]",
+            "a{3,2}",
+            "a{1001}",
+            "\\",
+            "(?<",
+            "[[:alpha:]",
+        ] {
+            assert!(check(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_check_panic(pattern in "[\\[\\]{}()^\\\\a0,:&~*+?.|pQx-]{0,24}|\\PC*") {
+            let _ = check(&pattern);
+        }
+    }
+}

@@ -485,3 +485,6 @@ fn keep_key_order(original: &Value, mut pod: Map<String, Value>) -> Value {
     ordered.extend(pod);
     Value::Object(ordered)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,150 +1,18 @@
-//! The webhook server over real TLS: what it answers, what it refuses, and how it ends.
+//! What the server answers and refuses, and how it ends.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use outrigger::{
-    api::mesh::MeshConfig,
-    inject::{Config, values::Values},
-    webhook::{
-        inject::Injector,
-        server::{self, Limits},
-    },
-};
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{PrivateKeyDer, ServerName},
-};
+use hyper::StatusCode;
+use outrigger::webhook::server::Limits;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::{oneshot, watch},
-    task::JoinHandle,
+    net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
-/// Longer than anything here takes; a test that reaches it has failed.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-struct Server {
-    address: SocketAddr,
-    client: Arc<ClientConfig>,
-    stop: Option<oneshot::Sender<()>>,
-    done: JoinHandle<()>,
-    // Held, so that the configuration does not count as gone.
-    _config: watch::Sender<Arc<Config>>,
-}
-
-impl Server {
-    async fn start(limits: Limits) -> Self {
-        let (tls, client) = tls();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let values = Values::over_defaults(&Value::Null).unwrap();
-        let (config, problems) = Config::new(values, MeshConfig::default(), true);
-        assert!(problems.is_empty(), "{problems:?}");
-        let (sender, config) = watch::channel(Arc::new(config));
-        let mut registry = prometheus_client::registry::Registry::default();
-        let router = Injector::new(config, &mut registry).router();
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let done = tokio::spawn(server::serve(listener, tls, router, limits, shutdown));
-        Self {
-            address,
-            client,
-            stop: Some(stop),
-            done,
-            _config: sender,
-        }
-    }
-
-    async fn connect(&self) -> TlsStream<TcpStream> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        TlsConnector::from(Arc::clone(&self.client))
-            .connect(ServerName::try_from("webhook.test").unwrap(), stream)
-            .await
-            .unwrap()
-    }
-
-    async fn post(&self, content_type: &str, body: impl Into<Bytes>) -> (StatusCode, Bytes) {
-        let (mut send, connection) = http1::handshake(TokioIo::new(self.connect().await))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        let request = Request::post("/inject")
-            .header("host", "webhook.test")
-            .header("content-type", content_type)
-            .body(Full::new(body.into()))
-            .unwrap();
-        let response = timeout(DEADLINE, send.send_request(request))
-            .await
-            .unwrap()
-            .unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, body)
-    }
-
-    async fn review(&self, review: &Value) -> Value {
-        let (status, body) = self.post("application/json", review.to_string()).await;
-        assert_eq!(status, StatusCode::OK);
-        serde_json::from_slice(&body).unwrap()
-    }
-
-    fn begin_shutdown(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-    }
-}
-
-/// A server's configuration with a fresh certificate, and a client's that trusts it.
-fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let made = rcgen::generate_simple_self_signed(["webhook.test".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let certificate = made.cert.der().clone();
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Arc::new(server), Arc::new(client))
-}
-
-fn review(version: &str, pod: Value) -> Value {
-    json!({
-        "apiVersion": format!("admission.k8s.io/{version}"),
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "uid-1",
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "operation": "CREATE",
-            "namespace": "default",
-            "object": pod,
-        },
-    })
-}
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "generateName": "web-", "labels": { "app": "web" } },
-        "spec": { "containers": [{ "name": "app", "image": "x" }] },
-    })
-}
+use super::serving::{DEADLINE, Server, pod, review};
 
 /// Reads until the server closes the connection.
 async fn until_closed(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {

@@ -1,0 +1,153 @@
+//! What comes out for pods like those of everyday manifests.
+
+use super::*;
+
+/// A pod as the Deployment controller makes it.
+fn reviews() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": "reviews-v1-5b8d7f-",
+            "labels": { "app": "reviews", "version": "v1", "pod-template-hash": "5b8d7f" },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "reviews-v1-5b8d7f",
+                "uid": "1", "controller": true,
+            }],
+        },
+        "spec": {
+            "serviceAccountName": "reviews",
+            "containers": [{
+                "name": "reviews", "image": "reviews:1",
+                "ports": [{ "containerPort": 9080 }],
+                "futureField": { "kept": true },
+            }],
+            "volumes": [{ "name": "tmp", "emptyDir": {} }],
+        },
+    })
+}
+
+#[test]
+fn a_pod_of_a_deployment_in_the_native_layout() {
+    insta::assert_json_snapshot!(injected(&config(), &reviews()));
+}
+
+#[test]
+fn the_patch_for_it_only_adds() {
+    let pod = reviews();
+    let patch = patch::diff(&pod, &injected(&config(), &pod));
+    let operations = serde_json::to_value(&patch).unwrap();
+    for operation in operations.as_array().unwrap() {
+        assert_eq!(operation["op"], "add", "{operation}");
+    }
+}
+
+#[test]
+fn the_classic_layout_puts_the_proxy_last_or_first_when_the_application_waits_for_it() {
+    let mut pod = reviews();
+    pod["spec"]["initContainers"] = json!([{ "name": "migrate", "image": "m" }]);
+    let classic = |hold: bool| {
+        let values = json!({ "global": { "proxy": { "holdApplicationUntilProxyStarts": hold } } });
+        injected(&config_of(values, Value::Null, false), &pod)
+    };
+    let free = classic(false);
+    assert_eq!(names(&free, "initContainers"), ["migrate", "istio-init"]);
+    assert_eq!(names(&free, "containers"), ["reviews", "istio-proxy"]);
+    assert_eq!(free["spec"]["containers"][1]["lifecycle"], Value::Null);
+    let held = classic(true);
+    assert_eq!(names(&held, "containers"), ["istio-proxy", "reviews"]);
+    assert_eq!(
+        held["spec"]["containers"][0]["lifecycle"],
+        json!({ "postStart": { "exec": { "command": ["pilot-agent", "wait"] } } })
+    );
+}
+
+#[test]
+fn the_author_s_own_proxy_container_wins_over_the_template() {
+    let mut pod = reviews();
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({
+            "name": "istio-proxy", "image": "auto",
+            "env": [{ "name": "MINE", "value": "1" }],
+            "resources": { "requests": { "cpu": "7m" } },
+            "securityContext": { "runAsUser": 4000 },
+        }));
+    let injected = injected(&config(), &pod);
+    let init = &injected["spec"]["initContainers"];
+    assert_eq!(
+        names(&injected, "initContainers"),
+        ["istio-init", "istio-proxy"]
+    );
+    assert_eq!(init[1]["image"], "registry.test/mesh/proxyv2:1");
+    assert_eq!(
+        init[1]["resources"]["requests"],
+        json!({ "cpu": "7m", "memory": "128Mi" })
+    );
+    assert_eq!(init[1]["securityContext"]["runAsUser"], 4000);
+    let arguments: Vec<_> = init[0]["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .skip(5)
+        .take(2)
+        .collect();
+    assert_eq!(arguments, ["-u", "4000"]);
+}
+
+#[test]
+fn probes_of_every_kind_go_to_the_agent() {
+    let mut pod = reviews();
+    let container = &mut pod["spec"]["containers"][0];
+    container["ports"] = json!([{ "name": "web", "containerPort": 9080 }]);
+    container["readinessProbe"] = json!({ "httpGet": { "path": "/ready", "port": "web", "scheme": "HTTPS" }, "timeoutSeconds": 2, "periodSeconds": 3 });
+    container["livenessProbe"] = json!({ "tcpSocket": { "port": 9080 } });
+    container["startupProbe"] = json!({ "grpc": { "port": 9081, "service": "s" } });
+    container["lifecycle"] = json!({
+        "preStop": { "httpGet": { "path": "/bye", "port": 9080 } },
+        "postStart": { "exec": { "command": ["true"] } },
+    });
+    let pod = injected(&config(), &pod);
+    insta::assert_json_snapshot!(json!({
+        "container": pod["spec"]["containers"][0],
+        "agent": pod["spec"]["initContainers"][1]["env"].as_array().unwrap().iter()
+            .find(|entry| entry["name"] == "ISTIO_KUBE_APP_PROBERS"),
+    }));
+}
+
+#[test]
+fn probes_and_metrics_that_the_agent_does_not_answer_stay_where_they_are() {
+    let mut pod = reviews();
+    pod["metadata"]["annotations"] = json!({ "prometheus.io/port": "9080" });
+    pod["spec"]["containers"][0]["readinessProbe"] =
+        json!({ "httpGet": { "path": "/ready", "port": 9080 } });
+    let mut config = config();
+    config.agent = AgentAnswers {
+        http: false,
+        https: false,
+        tcp: false,
+        grpc: false,
+        metrics: false,
+    };
+    let injected = injected(&config, &pod);
+    assert_eq!(
+        injected["spec"]["containers"][0]["readinessProbe"],
+        pod["spec"]["containers"][0]["readinessProbe"]
+    );
+    assert_eq!(
+        injected["metadata"]["annotations"]["prometheus.io/port"],
+        "9080"
+    );
+}
+
+#[test]
+fn a_pod_that_another_mesh_injected_is_left_alone_with_a_warning() {
+    let mut pod = reviews();
+    pod["metadata"]["annotations"] = json!({ annotations::STATUS: "{}" });
+    let outcome = inject(&config(), request(&pod)).unwrap();
+    let Outcome::Skipped { reason, warnings } = outcome else {
+        panic!("injected");
+    };
+    assert_eq!(reason, Reason::ForeignStatus);
+    assert!(warnings[0].contains(annotations::STATUS), "{warnings:?}");
+}

@@ -1,0 +1,5 @@
+//! The admission webhooks: the server by itself, and called by a real API server.
+
+mod api_server;
+mod server;
+mod serving;

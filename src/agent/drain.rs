@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::Method;
 use tracing::{info, warn};
 
-use super::admin::Admin;
+use super::client::Endpoint;
 use super::settings::{Role, Termination};
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 /// Tells Envoy to drain: open connections are told to end, new ones are refused once the drain time is over. A
 /// sidecar's outbound listeners go on, for as long as the application does.
-pub(super) async fn begin(admin: &Admin, role: Role) {
+pub(super) async fn begin(admin: &Endpoint, role: Role) {
     let path = match role {
         Role::Sidecar => "/drain_listeners?inboundonly&graceful&skip_exit",
         Role::Router => "/drain_listeners?graceful&skip_exit",
@@ -27,7 +27,7 @@ pub(super) async fn begin(admin: &Admin, role: Role) {
 }
 
 /// Waits until a draining proxy may end.
-pub(super) async fn finished(admin: &Admin, termination: Termination) {
+pub(super) async fn finished(admin: &Endpoint, termination: Termination) {
     match termination {
         Termination::After(time) => tokio::time::sleep(time).await,
         Termination::WhenIdle(at_least) => {
@@ -46,7 +46,7 @@ pub(super) async fn finished(admin: &Admin, termination: Termination) {
 }
 
 /// How many connections are open to Envoy's listeners; `None` where Envoy does not say.
-async fn active_connections(admin: &Admin) -> Option<u64> {
+async fn active_connections(admin: &Endpoint) -> Option<u64> {
     let path = r"/stats?filter=^listener\..*\.downstream_cx_active$";
     let answer = admin.ask(Method::GET, path, LIMIT).await.ok()?;
     Some(sum_of_active(&String::from_utf8_lossy(&answer.body)))

@@ -3,10 +3,11 @@
 //! It answers to the subcommands and flags of Istio's `pilot-agent`, today's and those of older versions: what they
 //! ask for and this version lacks is either refused by name or accepted and logged as being without effect.
 
-mod admin;
+mod app_probes;
 mod bootstrap;
 mod capture;
 pub mod cli;
+mod client;
 mod drain;
 mod gateway;
 mod probe;

@@ -11,8 +11,8 @@ use hyper::{Method, Uri};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::admin::Admin;
 use super::cli::text;
+use super::client::Endpoint;
 
 /// `wait`: asks until the answer is 200 or the time is up.
 pub(super) fn wait(matches: &ArgMatches) -> Result<ExitCode> {
@@ -52,7 +52,8 @@ pub(super) fn request(matches: &ArgMatches) -> Result<ExitCode> {
     let path = text(matches, "path").unwrap_or_default();
     let path = format!("/{}", path.trim_start_matches('/'));
     let limit = Duration::from_secs(60);
-    let answer = super::proxy::runtime()?.block_on(Admin::local(port).ask(method, &path, limit))?;
+    let answer =
+        super::proxy::runtime()?.block_on(Endpoint::local(port).ask(method, &path, limit))?;
     std::io::stdout().write_all(&answer.body)?;
     if !answer.status.is_success() {
         bail!("port {port}, {path}: {}", answer.status);
@@ -67,7 +68,7 @@ fn number(matches: &ArgMatches, flag: &str) -> Result<u64> {
         .with_context(|| format!("--{flag} {value:?}: allowed: a whole number"))
 }
 
-fn split(url: &str) -> Result<(Admin, String)> {
+fn split(url: &str) -> Result<(Endpoint, String)> {
     let uri: Uri = url.parse().with_context(|| format!("--url {url:?}"))?;
     let host = uri.host().map(str::to_owned);
     match (uri.scheme_str(), host) {
@@ -76,13 +77,7 @@ fn split(url: &str) -> Result<(Admin, String)> {
                 .path_and_query()
                 .map_or("/", |path| path.as_str())
                 .to_owned();
-            Ok((
-                Admin {
-                    host,
-                    port: uri.port_u16().unwrap_or(80),
-                },
-                path,
-            ))
+            Ok((Endpoint::new(host, uri.port_u16().unwrap_or(80)), path))
         }
         _ => {
             bail!("--url {url:?}: allowed: an address such as http://localhost:15021/healthz/ready")

@@ -18,9 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::admin::Admin;
+use super::app_probes::AppProbes;
 use super::bootstrap::bootstrap;
 use super::cli::text;
+use super::client::Endpoint;
 use super::drain;
 use super::gateway::{Listeners, PORTS_FILE};
 use super::settings::{ProxySettings, Role};
@@ -63,8 +64,12 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
         .with_context(|| format!("the agent's port {port}"))?;
     let config = write_bootstrap(settings)?;
 
-    let admin = Admin::local(settings.admin_port);
-    let status = Arc::new(Status::new(admin.clone(), settings.role));
+    let admin = Endpoint::local(settings.admin_port);
+    let status = Arc::new(Status::new(
+        admin.clone(),
+        settings.role,
+        app_probes(settings.status_port)?,
+    ));
     let mut tasks = JoinSet::new();
     tasks.spawn(status.clone().serve(listener));
     if settings.role == Role::Router {
@@ -99,6 +104,20 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
         _ = interrupt.recv() => warn!("SIGINT again: not waiting any longer"),
     }
     Ok(exit_code(stop(&mut envoy).await?))
+}
+
+/// The application's probes, where injection pointed them to the agent.
+fn app_probes(status_port: u16) -> Result<AppProbes> {
+    let Ok(probers) = std::env::var("ISTIO_KUBE_APP_PROBERS") else {
+        return Ok(AppProbes::default());
+    };
+    let legacy = std::env::var("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION")
+        .is_ok_and(|value| value == "true");
+    let pod = std::env::var("INSTANCE_IP")
+        .ok()
+        .filter(|_| !legacy)
+        .and_then(|address| address.parse().ok());
+    AppProbes::read(&probers, pod, status_port).context("ISTIO_KUBE_APP_PROBERS")
 }
 
 fn write_bootstrap(settings: &ProxySettings) -> Result<PathBuf> {

@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
-use super::admin::Admin;
+use super::app_probes::AppProbes;
+use super::client::Endpoint;
 use super::drain;
 use super::settings::Role;
 
@@ -31,17 +32,19 @@ const METRICS: Duration = Duration::from_secs(10);
 
 /// What the agent's port tells and does.
 pub(super) struct Status {
-    admin: Admin,
+    admin: Endpoint,
     role: Role,
+    probes: AppProbes,
     draining: AtomicBool,
     quit: Notify,
 }
 
 impl Status {
-    pub(super) fn new(admin: Admin, role: Role) -> Self {
+    pub(super) fn new(admin: Endpoint, role: Role, probes: AppProbes) -> Self {
         Self {
             admin,
             role,
+            probes,
             draining: AtomicBool::new(false),
             quit: Notify::new(),
         }
@@ -99,6 +102,12 @@ impl Status {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz/ready") => self.ready().await,
             (&Method::GET, "/stats/prometheus") => self.metrics().await,
+            (&Method::GET, path)
+                if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") =>
+            {
+                let (status, reason) = self.probes.ask(path, request.headers()).await;
+                text(status, reason)
+            }
             (_, "/quitquitquit" | "/drain") if !is_own_pod(peer) => text(
                 StatusCode::FORBIDDEN,
                 "only from this pod, over 127.0.0.1\n",

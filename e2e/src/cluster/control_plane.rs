@@ -147,7 +147,7 @@ impl ControlPlane {
 
     fn create_service_account(&self, namespace: &str) -> Result<()> {
         // The API server itself makes the namespace `default`, a moment after it is ready.
-        self.launcher.wait_for(api_server::NAME, DEADLINE, || {
+        self.launcher.wait_for(&[api_server::NAME], DEADLINE, || {
             Ok(self.kubectl(&[
                 "create",
                 "serviceaccount",

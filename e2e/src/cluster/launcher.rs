@@ -114,23 +114,38 @@ impl Launcher {
         Ok(())
     }
 
-    /// Waits until `ready` answers Ok, and gives up early when the program `name` has ended. The error
-    /// ends with what the program logged last: its log goes away with the cluster.
+    /// Waits until `ready` answers Ok, which the first of `programs` brings about with the help of the others.
+    /// Gives up early when one of them has ended. The error ends with what was logged last: logs go away
+    /// with the cluster.
     pub fn wait_for<T>(
         &self,
-        name: &str,
+        programs: &[&str],
         deadline: Duration,
         mut ready: impl FnMut() -> Result<T>,
     ) -> Result<T> {
-        let running = format!("running {name}");
-        let outcome = wait::until(deadline, &format!("{name} ready"), || match ready() {
-            Err(_) if self.ask(&running).is_err() => Ok(None),
-            outcome => outcome.map(Some),
+        enum Outcome<'a, T> {
+            Ready(T),
+            Ended(&'a str),
+        }
+        let awaited = programs.first().copied().unwrap_or_default();
+        let has_ended = |name: &&&str| self.ask(&format!("running {name}")).is_err();
+        let outcome = wait::until(deadline, &format!("{awaited} ready"), || {
+            ready()
+                .map(Outcome::Ready)
+                .or_else(|error| match programs.iter().find(has_ended) {
+                    Some(name) => Ok(Outcome::Ended(name)),
+                    None => Err(error),
+                })
         });
         match outcome {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => bail!("{name} ended while it was awaited\n{}", self.log_tail(name)),
-            Err(error) => Err(error.context(self.log_tail(name))),
+            Ok(Outcome::Ready(value)) => Ok(value),
+            Ok(Outcome::Ended(name)) => {
+                bail!(
+                    "{name} ended while {awaited} was awaited; {}",
+                    self.log_tail(name)
+                )
+            }
+            Err(error) => bail!("{error:#}; {}", self.log_tail(awaited)),
         }
     }
 
@@ -216,17 +231,18 @@ mod tests {
     #[test]
     fn program_that_ends_early_is_reported_with_what_it_logged() {
         let launcher = launcher("unit-early");
+        launcher.run("kubelet", &words("exec sleep 1000")).unwrap();
         launcher
             .run("etcd", &words("echo no space left >&2; exit 1"))
             .unwrap();
         let never = || Err::<(), _>(anyhow::anyhow!("connection refused"));
         let error = launcher
-            .wait_for("etcd", Duration::from_secs(60), never)
+            .wait_for(&["kubelet", "etcd"], Duration::from_secs(60), never)
             .unwrap_err();
         assert!(
             error
                 .to_string()
-                .starts_with("etcd ended while it was awaited"),
+                .starts_with("etcd ended while kubelet was awaited; etcd logged last:"),
             "{error}"
         );
         assert!(error.to_string().ends_with("no space left"), "{error}");

@@ -96,7 +96,7 @@ pub(super) fn clear_dead(kind: &str, clear: Clear) -> Result<()> {
     Ok(())
 }
 
-/// The directories of `kind` on this machine with their numbers; `alive` where a process holds the lock.
+/// The directories of `kind` on this machine with their numbers.
 pub(super) fn list(kind: &str) -> Result<Vec<Found>> {
     let entries = match fs::read_dir(base()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,12 +111,7 @@ pub(super) fn list(kind: &str) -> Result<Vec<Found>> {
             .and_then(|rest| rest.strip_prefix('-'))
             .and_then(|n| n.parse().ok());
         if let Some(number) = number {
-            let alive = path.is_dir() && try_lock(&path)?.is_none();
-            found.push(Found {
-                path,
-                number,
-                alive,
-            });
+            found.push(Found { path, number });
         }
     }
     Ok(found)
@@ -127,7 +122,14 @@ pub(super) fn list(kind: &str) -> Result<Vec<Found>> {
 pub(super) struct Found {
     pub path: PathBuf,
     pub number: u8,
-    pub alive: bool,
+}
+
+impl Found {
+    /// Whether a process holds the lock. Asking takes the lock for a moment, in which nobody else can clear
+    /// a dead directory: to be asked of few.
+    pub fn is_alive(&self) -> Result<bool> {
+        Ok(self.path.is_dir() && try_lock(&self.path)?.is_none())
+    }
 }
 
 fn base() -> PathBuf {
@@ -183,7 +185,12 @@ mod tests {
         let one = claim("unit-apart", remove, |_| true).unwrap();
         let two = claim("unit-apart", remove, |_| true).unwrap();
         assert_ne!(one.path, two.path);
-        assert!(list("unit-apart").unwrap().iter().all(|found| found.alive));
+        assert!(
+            list("unit-apart")
+                .unwrap()
+                .iter()
+                .all(|found| found.is_alive().unwrap())
+        );
         let path = one.path.clone();
         drop(one);
         assert!(!path.exists());

@@ -227,7 +227,7 @@ impl Node {
             "containerd",
             &config::containerd(&self.tools, self.directory()),
         )?;
-        self.launcher.wait_for("containerd", DEADLINE, || {
+        self.launcher.wait_for(&["containerd"], DEADLINE, || {
             Ok(UnixStream::connect(self.file("run/containerd.sock"))?)
         })?;
         api_server::wait_until_ready(&self.launcher, self, &endpoints, DEADLINE)
@@ -241,7 +241,7 @@ impl Node {
     }
 
     fn wait_until_ready(&self) -> Result<()> {
-        self.launcher.wait_for("kubelet", DEADLINE, || {
+        self.launcher.wait_for(&["kubelet"], DEADLINE, || {
             Ok(self.kubectl(&[
                 "wait",
                 "--for=condition=Ready",
@@ -251,7 +251,7 @@ impl Node {
         })?;
         // Pods are refused without it.
         self.launcher
-            .wait_for("kube-controller-manager", DEADLINE, || {
+            .wait_for(&["kube-controller-manager"], DEADLINE, || {
                 Ok(self.kubectl(&["get", "serviceaccount", "default", "--namespace=default"])?)
             })?;
         self.kubectl(&[

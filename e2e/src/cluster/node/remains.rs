@@ -31,9 +31,7 @@ pub struct Kept {
 /// # Errors
 /// The directory of the clusters can't be read.
 pub fn kept(name: &str) -> Result<Option<Kept>> {
-    let found = state::list(KIND)?
-        .into_iter()
-        .find(|found| found.alive && is_named(found, name));
+    let found = running(name)?.into_iter().next();
     Ok(found.map(|found| Kept {
         kubeconfig: found.path.join("admin.kubeconfig"),
         directory: found.path,
@@ -45,10 +43,7 @@ pub fn kept(name: &str) -> Result<Option<Kept>> {
 /// # Errors
 /// Something can't be removed.
 pub fn down(name: &str) -> Result<usize> {
-    let running: Vec<Found> = state::list(KIND)?
-        .into_iter()
-        .filter(|found| found.alive && is_named(found, name))
-        .collect();
+    let running = running(name)?;
     for found in &running {
         end(&found.path).with_context(|| found.path.display().to_string())?;
     }
@@ -115,6 +110,15 @@ fn end(home: &Path) -> Result<()> {
     })
 }
 
-fn is_named(found: &Found, name: &str) -> bool {
-    fs::read_to_string(found.path.join("name")).is_ok_and(|known| known == name)
+fn running(name: &str) -> Result<Vec<Found>> {
+    let is_named = |found: &Found| {
+        fs::read_to_string(found.path.join("name")).is_ok_and(|known| known == name)
+    };
+    let mut running = Vec::new();
+    for found in state::list(KIND)?.into_iter().filter(is_named) {
+        if found.is_alive()? {
+            running.push(found);
+        }
+    }
+    Ok(running)
 }

@@ -15,6 +15,10 @@ stop_all() {
 
 kept=
 while [[ -z $kept ]] && read -r verb name; do
+  if [[ $verb != run && $verb != keep && -z ${pids[$name]} ]]; then
+    echo "not started"
+    continue
+  fi
   case $verb in
     run)
       # setpriv: the program also ends when this shell is killed. env: the shell has its background jobs

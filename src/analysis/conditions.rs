@@ -1,7 +1,7 @@
 //! Messages → the status of their object.
 //!
 //! Conditions: `Accepted` (the object in itself is valid), `ResolvedRefs` (everything it names exists), `Conflicted`
-//! (only when it is), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it
+//! (only when it is), `PortsExposed=False` (on a Gateway of which no Service exposes a port), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it
 //! (kstatus reads `Ready=False` as in progress), absent otherwise. `validationMessages` has Istio's shape.
 //! Live status is read leniently: under Istio's own CRDs every member is optional and `observedGeneration` may be text.
 
@@ -22,13 +22,22 @@ pub const ACCEPTED: &str = "Accepted";
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Another object says otherwise, and wins.
 pub const CONFLICTED: &str = "Conflicted";
+/// Every server's port is on a Service. Absent where it is: a Gateway may serve none.
+pub const PORTS_EXPOSED: &str = "PortsExposed";
 /// The summary.
 pub const READY: &str = "Ready";
 /// Waiting cannot cure it.
 pub const STALLED: &str = "Stalled";
 
 /// The types of conditions that are ours; all others belong to somebody else and stay as they are.
-pub const OURS: [&str; 5] = [ACCEPTED, RESOLVED_REFS, CONFLICTED, READY, STALLED];
+pub const OURS: [&str; 6] = [
+    ACCEPTED,
+    RESOLVED_REFS,
+    CONFLICTED,
+    PORTS_EXPOSED,
+    READY,
+    STALLED,
+];
 
 /// One condition without its bookkeeping (generation, transition time).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +79,11 @@ impl Condition {
 /// absent.
 pub fn desired(messages: &[Message]) -> Vec<Condition> {
     let of = |aspect| Finding::of(messages, aspect);
-    let (accepted, conflicted, resolved) = (
+    let (accepted, conflicted, resolved, exposed) = (
         of(Aspect::Accepted),
         of(Aspect::Conflicted),
         of(Aspect::ResolvedRefs),
+        of(Aspect::PortsExposed),
     );
     let mut conditions = vec![
         match &accepted {
@@ -95,8 +105,14 @@ pub fn desired(messages: &[Message]) -> Vec<Condition> {
             .as_ref()
             .map(|finding| finding.condition(CONFLICTED, "True")),
     );
+    conditions.extend(
+        exposed
+            .as_ref()
+            .map(|finding| finding.condition(PORTS_EXPOSED, "False")),
+    );
     let stalled = accepted.or(conflicted);
-    conditions.push(match stalled.as_ref().or(resolved.as_ref()) {
+    let worst = stalled.as_ref().or(resolved.as_ref()).or(exposed.as_ref());
+    conditions.push(match worst {
         Some(finding) => finding.condition(READY, "False"),
         None => Condition::new(
             READY,

@@ -55,6 +55,20 @@ diagnoses! {
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway", Warning, Remark, "HostNotInGateway";
     /// The object is valid, but a field of it is not what it seems.
     QUESTIONABLE = "IST0133" "SchemaWarning", Warning, Remark, "Questionable";
+    /// A Gateway's port is on no Service, which is in another namespace and does not allow it.
+    PORT_NOT_ALLOWED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotAllowed";
+    /// A Gateway's port is on no Service, whose ports are managed by hand.
+    PORT_NOT_MANAGED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotManaged";
+    /// A Gateway's port is on no Service, whose only port has no name.
+    SERVICE_PORT_UNNAMED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServicePortUnnamed";
+    /// A Gateway's port is on no Service, which is headless.
+    SERVICE_UNSUPPORTED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServiceUnsupported";
+    /// No Service selects the pods that a Gateway selects.
+    NO_GATEWAY_SERVICE = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NoService";
+    /// Gateways ask for one port with protocols that don't fit.
+    PORT_CONFLICT = "ORG0001" "ConflictingGatewayProtocols", Error, PortsExposed, "Conflict";
+    /// A Gateway without a selector, for which no Service is changed.
+    NO_GATEWAY_SELECTOR = "ORG0002" "GatewayWithoutSelector", Info, Remark, "NoSelector";
     /// A DestinationRule for a service that does not exist, or that its namespace cannot see.
     UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound";
 }

@@ -41,6 +41,8 @@ pub enum Aspect {
     Conflicted,
     /// `ResolvedRefs`: what it names does not exist.
     ResolvedRefs,
+    /// `PortsExposed`: no Service exposes a Gateway's port.
+    PortsExposed,
     /// None: a remark.
     Remark,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::api::kind::Kind;
+use crate::gateway;
 use crate::model::{Model, Subject};
 use crate::world::{Change, ObjectKey, World};
 
@@ -23,6 +24,7 @@ pub struct Snapshot {
     model: Arc<Model>,
     verdicts: OrdMap<ObjectKey, Arc<Verdict>>,
     dependents: Dependents,
+    ports: Arc<gateway::Plan>,
 }
 
 /// What is said about one object, and what was looked at to say it.
@@ -79,6 +81,11 @@ impl Snapshot {
         &self.model
     }
 
+    /// The ports that the Services of gateways must have.
+    pub fn ports(&self) -> &Arc<gateway::Plan> {
+        &self.ports
+    }
+
     /// What is said about an object; nothing for one that is not there.
     pub fn messages(&self, key: &ObjectKey) -> &[Message] {
         self.verdicts
@@ -100,7 +107,9 @@ impl Snapshot {
     /// Whether both would find the same verdicts concerned by every change.
     #[cfg(test)]
     pub(super) fn bookkeeping_equals(&self, other: &Snapshot) -> bool {
-        self.dependents == other.dependents && self.verdicts.keys().eq(other.verdicts.keys())
+        self.dependents == other.dependents
+            && self.verdicts.keys().eq(other.verdicts.keys())
+            && self.ports == other.ports
     }
 
     fn advance(
@@ -109,13 +118,19 @@ impl Snapshot {
         changed: BTreeSet<ObjectKey>,
     ) -> (Snapshot, BTreeSet<ObjectKey>) {
         let (model, touched) = self.model.update(&self.world, &world, &changed);
+        let ports = match self.ports.update(&self.world, &world, &changed) {
+            Some(ports) => Arc::new(ports),
+            None => Arc::clone(&self.ports),
+        };
         let mut concerned = changed;
+        concerned.extend(ports.differing_findings(&self.ports).cloned());
         for subject in &touched {
             self.dependents.collect(subject, &mut concerned);
         }
         let mut next = Snapshot {
             world,
             model: Arc::new(model),
+            ports,
             ..self.clone()
         };
         let differing = concerned
@@ -133,7 +148,7 @@ impl Snapshot {
             self.verdicts.remove(key);
             return !old.messages.is_empty();
         }
-        let (messages, seen) = judge(&self.world, &self.model, key);
+        let (messages, seen) = judge(self, key);
         let differs = messages != old.messages;
         self.dependents.replace(key, &old.seen, &seen);
         self.verdicts
@@ -143,8 +158,8 @@ impl Snapshot {
 }
 
 /// Runs the rules on one object of a World.
-fn judge(world: &World, model: &Model, key: &ObjectKey) -> (Vec<Message>, BTreeSet<Subject>) {
-    let view = View::new(world, model);
+fn judge(snapshot: &Snapshot, key: &ObjectKey) -> (Vec<Message>, BTreeSet<Subject>) {
+    let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports);
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();

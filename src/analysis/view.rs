@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::gateway::{Finding, Plan};
 use crate::model::{Entry, Host, HostIndex, Model, Routes, Rule, Service, Subject, Topic};
 use crate::world::{Content, Object, ObjectKey, Settings, World};
 
@@ -11,6 +12,7 @@ use crate::world::{Content, Object, ObjectKey, Settings, World};
 pub struct View<'a> {
     world: &'a World,
     model: &'a Model,
+    ports: &'a Plan,
     seen: RefCell<BTreeSet<Subject>>,
 }
 
@@ -18,10 +20,11 @@ pub struct View<'a> {
 pub type Found<'a, T> = Vec<&'a Arc<T>>;
 
 impl<'a> View<'a> {
-    pub(super) fn new(world: &'a World, model: &'a Model) -> View<'a> {
+    pub(super) fn new(world: &'a World, model: &'a Model, ports: &'a Plan) -> View<'a> {
         View {
             world,
             model,
+            ports,
             seen: RefCell::default(),
         }
     }
@@ -42,6 +45,12 @@ impl<'a> View<'a> {
     /// What a host in an object of `namespace` means.
     pub fn resolve(&self, host: &str, namespace: &str) -> Host {
         Host::resolve(host, namespace, &self.settings().cluster_domain)
+    }
+
+    /// What keeps the servers of a Gateway from being reached. Nothing is noted: a Snapshot knows itself of which
+    /// Gateways this changed.
+    pub fn port_findings(&self, gateway: &ObjectKey) -> &'a [Finding] {
+        self.ports.findings(gateway)
     }
 
     /// An object.

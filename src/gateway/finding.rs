@@ -23,6 +23,8 @@ pub enum Reason {
     ServiceUnsupported,
     /// No Service selects the pods.
     NoService,
+    /// No pod has the labels of the selector, so there is nothing to find a Service by.
+    NoPods,
 }
 
 impl Reason {
@@ -37,6 +39,7 @@ impl Reason {
             Reason::NotManaged => "NotManaged",
             Reason::ServiceUnsupported => "ServiceUnsupported",
             Reason::NoService => "NoService",
+            Reason::NoPods => "NoPods",
         }
     }
 }

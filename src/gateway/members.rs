@@ -1,7 +1,9 @@
 //! Which Services belong to which selector of a Gateway.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use crate::api::kind::Kind;
 use crate::world::{Object, ObjectKey, PodSpec, ServiceSpec, World};
 
 /// Labels, or the labels that a selector asks for.
@@ -28,13 +30,55 @@ pub(super) struct Member<'a> {
 #[derive(Default)]
 pub(super) struct Members<'a> {
     pub services: BTreeMap<&'a ObjectKey, Member<'a>>,
+    /// What the plan depends on.
+    pub scope: Scope,
     by_selector: HashMap<&'a Labels, Vec<(&'a ObjectKey, Membership)>>,
+    selectors_with_pods: BTreeSet<&'a Labels>,
 }
 
 impl<'a> Members<'a> {
     /// The Services of a selector, by namespace and name.
     pub(super) fn of(&self, selector: &Labels) -> &[(&'a ObjectKey, Membership)] {
         self.by_selector.get(selector).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a selector selects any pod.
+    pub(super) fn has_pods(&self, selector: &Labels) -> bool {
+        self.selectors_with_pods.contains(selector)
+    }
+}
+
+/// Where a change of a Pod or Service can change a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Scope {
+    selectors: BTreeSet<Labels>,
+    /// Those with pods of a selector, or with Services that belong to one.
+    namespaces: BTreeSet<Arc<str>>,
+}
+
+impl Scope {
+    /// Whether an object, as it is in `world`, has a part in the plan of this scope, or would have in the next one.
+    pub(super) fn holds(&self, world: &World, key: &ObjectKey) -> bool {
+        let selected = |labels: &Labels| self.selectors.iter().any(|one| holds(labels, one));
+        match key.kind {
+            Kind::Gateway => true,
+            Kind::Pod => {
+                self.namespaces.contains(&key.namespace)
+                    || world
+                        .get::<PodSpec>(key)
+                        .is_some_and(|pod| selected(&pod.meta.labels))
+            }
+            Kind::Service => {
+                self.namespaces.contains(&key.namespace)
+                    || world
+                        .get::<ServiceSpec>(key)
+                        .and_then(|service| service.spec())
+                        .is_some_and(|spec| {
+                            !spec.applied_ports.is_empty() || selected(&spec.selector)
+                        })
+            }
+            _ => false,
+        }
     }
 }
 
@@ -45,7 +89,20 @@ pub(super) fn of_selectors<'a>(
 ) -> Members<'a> {
     let index = Index::new(selectors);
     let labels_by_namespace = pods_of(world, &index);
-    let mut members = Members::default();
+    let mut members = Members {
+        scope: Scope {
+            selectors: index.selectors.iter().copied().cloned().collect(),
+            namespaces: labels_by_namespace.keys().copied().map(Arc::from).collect(),
+        },
+        ..Members::default()
+    };
+    let with_pods = labels_by_namespace
+        .values()
+        .flat_map(BTreeMap::values)
+        .flatten();
+    members
+        .selectors_with_pods
+        .extend(with_pods.map(|number| index.selectors[*number]));
     for (key, service) in world.all::<ServiceSpec>() {
         let Some(spec) = service.spec().filter(|_| !service.meta.deleting) else {
             continue;
@@ -78,6 +135,7 @@ pub(super) fn of_selectors<'a>(
             let services = members.by_selector.entry(index.selectors[number]);
             services.or_default().push((key, membership));
         }
+        members.scope.namespaces.insert(key.namespace.clone());
         members.services.insert(
             key,
             Member {

@@ -33,7 +33,10 @@ pub(super) fn plan(gateways: &[GatewayClaims<'_>], members: &Members<'_>) -> Pla
         })
         .collect();
 
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        scope: members.scope.clone(),
+        ..Plan::default()
+    };
     for (key, service) in &settled {
         if let Some(service) = service.plan() {
             plan.services.insert((*key).clone(), service);
@@ -93,7 +96,8 @@ fn outcome(
                 ))
             }
             None if here.is_empty() && !gateway.selector.is_empty() => {
-                findings.push(no_service(gateway, claim));
+                let has_pods = members.has_pods(gateway.selector);
+                findings.push(no_service(gateway, claim, has_pods));
             }
             _ => {}
         }
@@ -105,17 +109,22 @@ fn outcome(
     }
 }
 
-fn no_service(gateway: &GatewayClaims<'_>, claim: &Claim) -> Finding {
+fn no_service(gateway: &GatewayClaims<'_>, claim: &Claim, has_pods: bool) -> Finding {
     let labels: Vec<String> = gateway
         .selector
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    let (reason, missing) = if has_pods {
+        (Reason::NoService, "no Service selects the pods with")
+    } else {
+        (Reason::NoPods, "no pod and no Service's selector has")
+    };
     Finding {
-        reason: Reason::NoService,
+        reason,
         path: claim.path.clone(),
         text: format!(
-            "port {} is not reachable: no Service selects pods with the labels {} of spec.selector",
+            "port {} is not reachable: {missing} the labels {} of spec.selector",
             claim.port,
             labels.join(",")
         ),

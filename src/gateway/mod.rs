@@ -45,6 +45,39 @@ pub struct Plan {
     pub gateways: BTreeMap<ObjectKey, GatewayPlan>,
     /// By namespace of the gateways' pods: what they must listen on.
     pub listeners: BTreeMap<Arc<str>, Listeners>,
+    scope: members::Scope,
+}
+
+impl Plan {
+    /// The plan of `new`, if it may differ from this one, which is the plan of `old`: some of `changed` has a part in
+    /// it. Changes elsewhere cost nothing.
+    pub fn update<'a>(
+        &self,
+        old: &World,
+        new: &World,
+        changed: impl IntoIterator<Item = &'a ObjectKey>,
+    ) -> Option<Plan> {
+        changed
+            .into_iter()
+            .any(|key| self.scope.holds(old, key) || self.scope.holds(new, key))
+            .then(|| plan(new))
+    }
+
+    /// What keeps a Gateway's servers from being reached.
+    pub fn findings(&self, gateway: &ObjectKey) -> &[Finding] {
+        self.gateways
+            .get(gateway)
+            .map_or(&[], |gateway| &gateway.findings)
+    }
+
+    /// The Gateways of which the two plans find something different.
+    pub fn differing_findings<'a>(
+        &'a self,
+        other: &'a Plan,
+    ) -> impl Iterator<Item = &'a ObjectKey> {
+        let keys = self.gateways.keys().chain(other.gateways.keys());
+        keys.filter(|key| self.findings(key) != other.findings(key))
+    }
 }
 
 /// Ports of ours on one Service.

@@ -189,7 +189,64 @@ fn applied(service: &Value, plan: &super::ServicePlan) -> Value {
     service
 }
 
+/// A change of something that a plan may depend on: an object to apply, or to delete.
+fn change() -> impl Strategy<Value = (Value, bool)> {
+    let place = (
+        prop::sample::select(&["a", "b"]),
+        prop::sample::select(&["x", "y"]),
+    );
+    let selectors = [
+        json!({}),
+        json!({"app": "x"}),
+        json!({"app": "x", "tier": "edge"}),
+        json!({"app": "y"}),
+    ];
+    let selector = prop::sample::select(selectors.to_vec());
+    let kind = prop::sample::select(&["Gateway", "Service", "Pod"]);
+    (kind, place, selector, prop::sample::select(&["", "8088"]), prop::bool::weighted(0.3)).prop_map(
+        |(kind, (namespace, name), labels, ours, delete)| {
+            let metadata = json!({"namespace": namespace, "name": name, "uid": "u"});
+            let ours: Vec<u16> = ours.parse().into_iter().collect();
+            let object = match kind {
+                "Gateway" => json!({
+                    "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata,
+                    "spec": {"selector": labels, "servers": [
+                        {"port": {"number": 8088, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]}}),
+                "Service" => json!({
+                    "apiVersion": "v1", "kind": kind, "metadata": metadata, "ours": ours,
+                    "spec": {"selector": labels, "ports": [
+                        {"name": "http", "port": 80}, {"name": "http-8088", "port": 8088}]}}),
+                _ => json!({
+                    "apiVersion": "v1", "kind": kind, "spec": {},
+                    "metadata": {"namespace": namespace, "name": name, "labels": labels}}),
+            };
+            (object, delete)
+        },
+    )
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plan_updated_change_by_change_equals_the_one_made_at_once(changes in prop::collection::vec(change(), 1..16)) {
+        let mut world = World::default();
+        let mut known = plan(&world);
+        for (object, delete) in changes {
+            let mut next = world.clone();
+            let kind = Kind::of(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
+            let key = ObjectKey::of(kind, &object);
+            if delete {
+                next.delete(&key);
+            } else {
+                next.apply(&with_owners(object)).unwrap();
+            }
+            known = known.update(&world, &next, [&key]).unwrap_or(known);
+            prop_assert_eq!(&known, &plan(&next), "after {}", key);
+            world = next;
+        }
+    }
+
     #[test]
     fn plan_does_not_depend_on_the_order_in_which_objects_came(
         (objects, shuffled) in (gateways(), service()).prop_flat_map(|(mut objects, service)| {
@@ -236,5 +293,35 @@ proptest! {
         let all = plan(&world(gateways.iter().cloned().chain([service.clone()])));
         let only_welcome = plan(&world(gateways.into_iter().filter(welcome).chain([service.clone()])));
         prop_assert_eq!(all.services, only_welcome.services);
+    }
+}
+
+#[test]
+fn change_that_no_gateway_is_concerned_by_costs_no_plan() {
+    let labelled = |kind: &str, namespace: &str, app: &str| {
+        json!({"apiVersion": "v1", "kind": kind, "spec": {"selector": {"app": app}},
+               "metadata": {"namespace": namespace, "name": "one", "labels": {"app": app}}})
+    };
+    let gateway = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+                         "metadata": {"namespace": "edge", "name": "shop"}, "spec": {"selector": {"app": "edge"}}});
+    let old = world([
+        gateway,
+        labelled("Service", "edge", "edge"),
+        labelled("Pod", "edge", "edge"),
+    ]);
+    let plan = plan(&old);
+    for (namespace, app, concerned) in [
+        ("shop", "reviews", false),
+        ("shop", "edge", true),
+        ("edge", "reviews", true),
+    ] {
+        for (kind, object) in
+            [Kind::Pod, Kind::Service].map(|kind| (kind, labelled(kind.as_str(), namespace, app)))
+        {
+            let mut new = old.clone();
+            new.apply(&object).unwrap();
+            let updated = plan.update(&old, &new, [&ObjectKey::of(kind, &object)]);
+            assert_eq!(updated.is_some(), concerned, "{object}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::lease::Leadership;
 use crate::{
-    analysis::conditions::{ACCEPTED, CONFLICTED, Condition, READY, RESOLVED_REFS},
+    analysis::conditions::{ACCEPTED, CONFLICTED, Condition, PORTS_EXPOSED, READY, RESOLVED_REFS},
     world::ObjectKey,
 };
 
@@ -74,7 +74,7 @@ pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transitio
         reason: condition.reason.clone(),
         message: condition.message.clone(),
     };
-    let turned_bad = [ACCEPTED, CONFLICTED, RESOLVED_REFS]
+    let turned_bad = [ACCEPTED, CONFLICTED, RESOLVED_REFS, PORTS_EXPOSED]
         .into_iter()
         .filter_map(|kind| {
             let now = of(kind).filter(|condition| is_bad(condition))?;

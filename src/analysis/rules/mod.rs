@@ -3,12 +3,13 @@
 mod conflicts;
 mod destination_rules;
 mod destinations;
+mod gateway_ports;
 mod gateways;
 mod nearest;
 mod validity;
 
 use crate::api::metadata::Metadata;
-use crate::api::networking::{DestinationRuleSpec, VirtualServiceSpec};
+use crate::api::networking::{DestinationRuleSpec, GatewaySpec, VirtualServiceSpec};
 use crate::world::{Content, ObjectKey};
 
 use super::diagnoses as say;
@@ -27,6 +28,7 @@ enum Check {
     Any(fn(&View<'_>, &ObjectKey, &mut Report<'_>)),
     VirtualService(fn(&View<'_>, &Inspected<'_, VirtualServiceSpec>, &mut Report<'_>)),
     DestinationRule(fn(&View<'_>, &Inspected<'_, DestinationRuleSpec>, &mut Report<'_>)),
+    Gateway(fn(&View<'_>, &Inspected<'_, GatewaySpec>, &mut Report<'_>)),
 }
 
 /// All rules.
@@ -64,6 +66,10 @@ pub static RULES: &[Rule] = &[
         says: &[&say::UNKNOWN_RULE_HOST],
         check: Check::DestinationRule(destination_rules::host_exists),
     },
+    Rule {
+        says: gateway_ports::SAYS,
+        check: Check::Gateway(gateway_ports::ports_are_exposed),
+    },
 ];
 
 /// The object under inspection.
@@ -97,6 +103,7 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
             Check::Any(check) => check(view, key, &mut report),
             Check::VirtualService(check) => inspect(view, key, check, &mut report),
             Check::DestinationRule(check) => inspect(view, key, check, &mut report),
+            Check::Gateway(check) => inspect(view, key, check, &mut report),
         }
     }
     report.messages

@@ -39,7 +39,7 @@ use super::{
 use crate::{
     analysis::Snapshot,
     api::{annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
-    gateway::{self, Plan, PlannedPort, ServicePlan},
+    gateway::{Plan, PlannedPort, ServicePlan},
     world::ObjectKey,
 };
 use listeners::ListenerWriter;
@@ -65,7 +65,7 @@ pub struct ServiceWriter {
     notices: Notices,
     metrics: Metrics,
     /// `None` until the first Snapshot that holds every object.
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
     pace: Pace,
     listeners: ListenerWriter,
 }
@@ -175,7 +175,7 @@ impl ServiceWriter {
                 () = &mut shutdown => return,
                 Ok(()) = self.snapshots.changed() => {
                     let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-                    self.plan = Some(gateway::plan(snapshot.world()));
+                    self.plan = Some(Arc::clone(snapshot.ports()));
                 }
                 () = leadership.changed() => {
                     self.pace = Pace::default();
@@ -203,7 +203,7 @@ impl ServiceWriter {
 
     /// Writes what is due, and returns when more will be.
     async fn write_what_differs(&mut self) -> Option<Instant> {
-        let plan = self.plan.as_ref()?;
+        let plan = self.plan.clone()?;
         let now = Instant::now();
         self.pace.forget(&plan.services, now);
         let differing = || plan.services.iter().filter(|(_, service)| !service.in_sync);

@@ -1,0 +1,124 @@
+//! Ports of Gateways that no Service exposes, as [`crate::gateway`] finds them.
+
+use crate::analysis::diagnoses as say;
+use crate::analysis::message::Diagnosis;
+use crate::analysis::view::View;
+use crate::api::networking::GatewaySpec;
+use crate::gateway::Reason;
+
+use super::{Inspected, Report};
+
+/// What [`ports_are_exposed`] may say.
+pub(super) const SAYS: &[&Diagnosis] = &[
+    &say::PORT_NOT_ALLOWED,
+    &say::PORT_NOT_MANAGED,
+    &say::SERVICE_PORT_UNNAMED,
+    &say::SERVICE_UNSUPPORTED,
+    &say::NO_GATEWAY_SERVICE,
+    &say::PORT_CONFLICT,
+    &say::NO_GATEWAY_SELECTOR,
+];
+
+/// Every server's port is on a Service, or is put there. Istio: IST0162, which can only be said of a live cluster.
+pub(super) fn ports_are_exposed(
+    view: &View<'_>,
+    gateway: &Inspected<'_, GatewaySpec>,
+    report: &mut Report<'_>,
+) {
+    for finding in view.port_findings(gateway.key) {
+        if let Some(diagnosis) = diagnosis(finding.reason) {
+            report.say(diagnosis, &finding.path, &finding.text);
+        }
+    }
+}
+
+/// `None`: another rule says it. Files without pods are no reason to say anything: `NoPods` is IST0101's.
+fn diagnosis(reason: Reason) -> Option<&'static Diagnosis> {
+    match reason {
+        Reason::NotAllowed => Some(&say::PORT_NOT_ALLOWED),
+        Reason::NotManaged => Some(&say::PORT_NOT_MANAGED),
+        Reason::ServicePortUnnamed => Some(&say::SERVICE_PORT_UNNAMED),
+        Reason::ServiceUnsupported => Some(&say::SERVICE_UNSUPPORTED),
+        Reason::NoService => Some(&say::NO_GATEWAY_SERVICE),
+        Reason::Conflict => Some(&say::PORT_CONFLICT),
+        Reason::NoSelector => Some(&say::NO_GATEWAY_SELECTOR),
+        Reason::InvalidPort | Reason::NoPods => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::analysis::conditions::{PORTS_EXPOSED, READY, desired};
+    use crate::analysis::{Snapshot, preview};
+    use crate::api::kind::Kind;
+    use crate::world::{ObjectKey, World};
+
+    fn service(annotations: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service",
+               "metadata": {"namespace": "edge", "name": "gateway", "annotations": annotations},
+               "spec": {"selector": {"istio": "ingressgateway"}, "ports": [{"name": "http", "port": 80}]}})
+    }
+
+    fn gateway() -> Value {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+               "metadata": {"namespace": "shop", "name": "shop"},
+               "spec": {"selector": {"istio": "ingressgateway"}, "servers": [
+                   {"port": {"number": 8088, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]}})
+    }
+
+    #[test]
+    fn port_that_no_service_exposes_turns_a_condition_until_the_service_allows_it() {
+        let mut world = World::default();
+        world.apply(&service(json!({}))).unwrap();
+        world.apply(&gateway()).unwrap();
+        let key = ObjectKey::new(Kind::Gateway, "shop", "shop");
+        let snapshot = Snapshot::new(world.clone());
+        let conditions = desired(snapshot.messages(&key));
+        for kind in [PORTS_EXPOSED, READY] {
+            let condition = conditions.iter().find(|one| one.kind == kind).unwrap();
+            assert_eq!(
+                (&*condition.status, &*condition.reason),
+                ("False", "NotAllowed")
+            );
+            let cure =
+                "kubectl -n edge annotate service gateway outrigger.dev/allow-gateways-from='shop'";
+            assert!(
+                condition.message.starts_with("spec.servers[0].port: "),
+                "{}",
+                condition.message
+            );
+            assert!(condition.message.contains(cure), "{}", condition.message);
+        }
+
+        let allowed = service(json!({"outrigger.dev/allow-gateways-from": "shop"}));
+        let change = world.apply(&allowed).unwrap().unwrap();
+        let (cured, concerned) = snapshot.update(world, &[change]);
+        assert!(concerned.contains(&key), "its status is to be written");
+        let conditions = desired(cured.messages(&key));
+        assert!(conditions.iter().all(|one| one.kind != PORTS_EXPOSED));
+        assert!(
+            conditions
+                .iter()
+                .any(|one| one.kind == READY && one.status == "True")
+        );
+    }
+
+    #[test]
+    fn applying_a_gateway_warns_before_it_is_stored() {
+        let mut world = World::default();
+        world.apply(&service(json!({}))).unwrap();
+        let messages = preview(&Snapshot::new(world), &gateway());
+        let reasons: Vec<&str> = messages.iter().map(|message| message.reason).collect();
+        assert!(reasons.contains(&"NotAllowed"), "{messages:?}");
+    }
+
+    #[test]
+    fn files_without_services_and_pods_say_nothing_about_ports() {
+        let mut world = World::default();
+        world.apply(&gateway()).unwrap();
+        let messages = Snapshot::new(world).all_messages().len();
+        assert_eq!(messages, 0);
+    }
+}

@@ -3,3 +3,4 @@
 pub mod inject;
 pub mod review;
 pub mod server;
+pub mod validate;

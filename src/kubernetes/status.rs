@@ -67,6 +67,12 @@ const VERDICTS_NEED: [Kind; 9] = [
     Kind::Pod,
 ];
 
+/// Whether everything that verdicts rest on can be read.
+pub fn can_judge(states: &States) -> bool {
+    let denied = |kind: &Kind| matches!(states.get(kind), Some(State::Denied(_)));
+    !VERDICTS_NEED.iter().any(denied)
+}
+
 /// The status writer.
 pub struct StatusWriter {
     client: Client,
@@ -271,11 +277,8 @@ impl StatusWriter {
         self.pending.append(&mut postponed);
     }
 
-    /// Whether everything that verdicts rest on can be read.
     fn can_judge(&self) -> bool {
-        let states = self.states.borrow();
-        let denied = |kind: &Kind| matches!(states.get(kind), Some(State::Denied(_)));
-        !VERDICTS_NEED.iter().any(denied)
+        can_judge(&self.states.borrow())
     }
 
     /// Compares one object's status with its verdict, and starts a write if they differ.

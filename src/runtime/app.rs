@@ -35,7 +35,7 @@ use crate::{
         lease::{Election, Leadership},
         nodes,
         services::ServiceWriter,
-        status::StatusWriter,
+        status::{self, StatusWriter},
         watch::{self as watches, Input, States, Watch},
     },
     webhook,
@@ -148,10 +148,21 @@ impl App {
             &mut self.registry,
         );
         self.tasks.spawn("lease", election.run(self.ending()));
-        let snapshots = self.start_engine(&config, &leadership);
+        let (snapshots, states) = self.start_engine(&config, &leadership);
         let trust = self.start_certificates(&leadership);
         let injection = self.start_injection(config)?;
-        self.start_webhooks(listeners.webhook, trust, injection);
+        let complete = move || status::can_judge(&states.borrow());
+        let router = webhook::inject::Injector::new(injection, &mut self.registry)
+            .router()
+            .merge(
+                webhook::validate::Validator::new(
+                    snapshots.clone(),
+                    Arc::new(complete),
+                    &mut self.registry,
+                )
+                .router(),
+            );
+        self.start_webhooks(listeners.webhook, trust, router);
         // Last: from here on, the registry holds every metric.
         let registry = Arc::new(std::mem::take(&mut self.registry));
         let pages = admin::pages(self.readiness.clone(), registry);
@@ -183,7 +194,7 @@ impl App {
         &mut self,
         config: &watch::Receiver<Arc<Config>>,
         leadership: &Leadership,
-    ) -> watch::Receiver<Arc<Snapshot>> {
+    ) -> (watch::Receiver<Arc<Snapshot>>, watch::Receiver<States>) {
         let (inputs, queue) = mpsc::channel(engine::QUEUE);
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
@@ -213,7 +224,7 @@ impl App {
             self.ending(),
         );
         self.tasks.spawn("report of watches", report);
-        snapshots
+        (snapshots, states.subscribe())
     }
 
     /// Status, ports of gateways, and events, which only the default revision writes.
@@ -306,12 +317,7 @@ impl App {
     }
 
     /// The webhook server, and the check that it can be called.
-    fn start_webhooks(
-        &mut self,
-        listener: TcpListener,
-        trust: WebhookTrust,
-        injection: watch::Receiver<Arc<inject::Config>>,
-    ) {
+    fn start_webhooks(&mut self, listener: TcpListener, trust: WebhookTrust, router: axum::Router) {
         let check = SelfCheck {
             address: reachable(listener.local_addr().unwrap_or(self.args.webhook_addr)),
             server_name: self.args.server_name(),
@@ -323,7 +329,6 @@ impl App {
         let checking = check.run(waiting, self.readiness.clone(), gauge, self.ending());
         self.tasks.spawn("self-check", checking);
 
-        let router = webhook::inject::Injector::new(injection, &mut self.registry).router();
         let tls = rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_cert_resolver(trust.served);

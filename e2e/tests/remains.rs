@@ -32,7 +32,7 @@ impl Remains {
         };
         Self {
             directory: node.directory().to_owned(),
-            names: node.names().into_iter().collect(),
+            names: node.names().into(),
             namespaces: ["pid", "net", "mnt"]
                 .map(|kind| (kind.to_owned(), inode(kind)))
                 .into(),

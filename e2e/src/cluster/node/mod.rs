@@ -3,7 +3,6 @@
 mod config;
 mod remains;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
@@ -163,8 +162,8 @@ impl Node {
     }
 
     /// The names that the node has on the machine: of the network link, and of the control groups.
-    pub fn names(&self) -> BTreeSet<String> {
-        [self.slot.interface(), self.slot.group()].into()
+    pub fn names(&self) -> [String; 2] {
+        [self.slot.interface(), self.slot.group()]
     }
 
     /// Lets the node outlive this process, until [`down`] removes it, and returns its kubeconfig.

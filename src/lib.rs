@@ -24,6 +24,8 @@ pub mod api {
     pub mod networking;
     #[cfg(feature = "objects")]
     pub mod ownership;
+    #[cfg(feature = "objects")]
+    pub mod yaml;
 }
 
 #[cfg(feature = "objects")]

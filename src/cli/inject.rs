@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use crate::{
-    api::mesh::MeshConfig,
+    api::{mesh::MeshConfig, yaml},
     inject::{Config, documents, values::Values},
 };
 
@@ -88,6 +88,6 @@ fn read_map(path: Option<&Path>) -> anyhow::Result<serde_json::Map<String, serde
     let Some(path) = path else {
         return Ok(serde_json::Map::new());
     };
-    documents::parse_yaml_map(&read(path)?)
+    yaml::parse_map(&read(path)?)
         .map_err(|problem| anyhow::anyhow!("{}: {problem}", path.display()))
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
+use serde_saphyr::Spanned;
+
+use crate::api::yaml;
 
 /// One YAML or JSON document of a file.
 #[derive(Debug)]
@@ -75,24 +77,16 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Takes a file apart at its `---` lines, so that one broken document leaves the others readable.
 fn split(file: &str, text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut documents: Vec<Document> = Vec::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let separates = line
-            .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
-        match documents.last_mut() {
-            Some(document) if !separates => document.text.push_str(line),
-            _ => documents.push(Document {
-                file: file.to_owned(),
-                line: index + 1,
-                text: line.to_owned(),
-            }),
-        }
-    }
-    documents
+    yaml::split(text)
+        .into_iter()
+        .map(|document| Document {
+            file: file.to_owned(),
+            line: document.line,
+            text: document.text.to_owned(),
+        })
+        .collect()
 }
 
 impl Document {
@@ -101,56 +95,20 @@ impl Document {
     /// # Errors
     /// It is not well-formed.
     pub fn parse(&self) -> Result<Value, Unreadable> {
-        if let Some(value) = self.parse_as_json() {
-            return Ok(value);
-        }
-        serde_saphyr::from_str_with_options(&self.text, options(&self.text)).map_err(|error| {
-            let error = error.without_snippet();
-            let line = error
-                .location()
-                .map_or(1, |location| location.line() as usize)
-                .max(1);
-            Unreadable {
-                line: self.line + line - 1,
-                text: error.to_string(),
-            }
+        yaml::parse(&self.text).map_err(|error| Unreadable {
+            line: self.line + error.line - 1,
+            text: error.problem,
         })
-    }
-
-    /// JSON is YAML but for its tabs, and much faster to read as what it is.
-    fn parse_as_json(&self) -> Option<Value> {
-        let looks_like_json = self.text.trim_start().starts_with(['{', '[']);
-        looks_like_json
-            .then(|| serde_json::from_str(&self.text).ok())
-            .flatten()
     }
 
     /// The line of the file on which a field stands, or the nearest field around it that exists.
     pub fn line_of(&self, path: &str) -> usize {
-        let Ok(root) = serde_saphyr::from_str_with_options::<Node>(&self.text, options(&self.text))
+        let Ok(root) =
+            serde_saphyr::from_str_with_options::<Node>(&self.text, yaml::options(&self.text))
         else {
             return self.line;
         };
         self.line + root.find(path).line.max(1) - 1
-    }
-}
-
-/// Limits for one document: wide enough for the largest object that an API server takes and for long lists, bounded
-/// by the size of the text that is already in memory. Repeated keys: the last one counts, as for the API server.
-fn options(text: &str) -> Options {
-    let size = text.len();
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 200,
-            max_documents: 1,
-            max_nodes: size + 16,
-            max_events: 2 * size + 16,
-            max_total_scalar_bytes: size + 16,
-            max_aliases: 1_000,
-            max_anchors: 1_000,
-        },
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        with_snippet: false,
     }
 }
 

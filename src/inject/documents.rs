@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::api::yaml;
 
 use super::{
     Config, Error, Outcome, Request,
@@ -80,9 +82,9 @@ pub enum DocumentError {
     Yaml {
         /// Number of the document, from 1.
         index: usize,
-        /// First line of the document in the file, from 1.
+        /// Line of the file, from 1.
         line: usize,
-        /// The parser's words; its line numbers are those of the document.
+        /// The parser's words.
         problem: String,
     },
     /// A workload without a pod template.
@@ -103,7 +105,7 @@ pub enum DocumentError {
     },
     /// The result cannot be written.
     #[error("{0}")]
-    Write(String),
+    Write(#[from] serde_saphyr::SerializeError),
 }
 
 /// A file after injection.
@@ -120,13 +122,13 @@ pub struct Injected {
 /// # Errors
 /// The first document that cannot be read or injected; nothing is returned for the others then.
 pub fn inject(config: &Config, text: &str) -> Result<Injected, DocumentError> {
-    let documents = split(text);
+    let documents = yaml::split(text);
     let mut parsed = Vec::with_capacity(documents.len());
     for (index, document) in documents.iter().enumerate() {
-        let value = parse_yaml(document.text).map_err(|problem| DocumentError::Yaml {
+        let value = yaml::parse(document.text).map_err(|error| DocumentError::Yaml {
             index: index + 1,
-            line: document.line,
-            problem,
+            line: document.line + error.line - 1,
+            problem: error.problem,
         })?;
         parsed.push(value);
     }
@@ -139,10 +141,10 @@ pub fn inject(config: &Config, text: &str) -> Result<Injected, DocumentError> {
     for (document, value) in documents.iter().zip(parsed) {
         match run.object(value)? {
             Some(injected) => {
-                if document.text.starts_with(MARKER) {
+                if document.text.starts_with(yaml::MARKER) {
                     text.push_str("---\n");
                 }
-                text.push_str(&to_yaml(&injected)?);
+                text.push_str(&yaml::write(&injected)?);
             }
             None => text.push_str(document.text),
         }
@@ -310,195 +312,5 @@ impl WorkloadKind {
         let api_version = text_at(object, "/apiVersion");
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         text_at(object, "/kind") == self.kind && self.groups.contains(&group)
-    }
-}
-
-/// What separates documents, at the start of a line.
-const MARKER: &str = "---";
-
-/// A document of a file, its marker and what follows included.
-struct Document<'t> {
-    text: &'t str,
-    line: usize,
-}
-
-/// Splits a text at its document markers; the pieces together are the text.
-fn split(text: &str) -> Vec<Document<'_>> {
-    let mut documents = Vec::new();
-    let (mut start, mut first_line, mut at) = (0, 1, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let marker = line
-            .strip_prefix(MARKER)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if marker && at > start {
-            documents.push(Document {
-                text: &text[start..at],
-                line: first_line,
-            });
-            (start, first_line) = (at, index + 1);
-        }
-        at += line.len();
-    }
-    if at > start {
-        documents.push(Document {
-            text: &text[start..],
-            line: first_line,
-        });
-    }
-    documents
-}
-
-/// Reads one YAML document; an empty one is `null`.
-fn parse_yaml(text: &str) -> Result<Value, String> {
-    use serde_saphyr::{budget::Budget, options::DuplicateKeyPolicy};
-
-    // A document of one object: what the API server takes at most, with room for YAML's own words.
-    let mut budget = Budget::default();
-    budget.max_documents = 1;
-    budget.max_reader_input_bytes = Some(16 << 20);
-    budget.max_total_scalar_bytes = 16 << 20;
-    budget.max_nodes = 1_000_000;
-    budget.max_events = 4_000_000;
-    budget.max_depth = 100;
-    let options = serde_saphyr::options! {
-        budget: Some(budget),
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        with_snippet: false,
-    };
-    if is_blank(text) {
-        return Ok(Value::Null);
-    }
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
-}
-
-/// Nothing but markers, comments and blanks.
-fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| {
-        let line = line.strip_prefix(MARKER).unwrap_or(line).trim();
-        line.is_empty() || line.starts_with('#') || line == "..."
-    })
-}
-
-/// Reads a YAML document that must be a map; an empty one is an empty map.
-///
-/// # Errors
-/// What the text is instead.
-pub fn parse_yaml_map(text: &str) -> Result<Map<String, Value>, String> {
-    match parse_yaml(text)? {
-        Value::Object(map) => Ok(map),
-        Value::Null => Ok(Map::new()),
-        _ => Err("must be a YAML map".to_owned()),
-    }
-}
-
-fn to_yaml(value: &Value) -> Result<String, DocumentError> {
-    // Long lines stay whole: folded ones are hard to read and to compare.
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    let mut text = serde_saphyr::to_string_with_options(value, options)
-        .map_err(|error| DocumentError::Write(error.to_string()))?;
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_pieces_of_a_split_are_the_text() {
-        let text = "# head\n---\na: 1\n--- # two\nb: |\n  x\n  --- y\n---\n";
-        let pieces: Vec<_> = split(text).iter().map(|piece| piece.text).collect();
-        assert_eq!(
-            pieces,
-            [
-                "# head\n",
-                "---\na: 1\n",
-                "--- # two\nb: |\n  x\n  --- y\n",
-                "---\n"
-            ]
-        );
-    }
-
-    #[test]
-    fn texts_that_look_like_other_types_stay_texts() {
-        for text in [
-            "yes",
-            "no",
-            "on",
-            "off",
-            "y",
-            "n",
-            "true",
-            "null",
-            "~",
-            "1",
-            "1.0",
-            "1e3",
-            "0x1f",
-            "012",
-            "1:30",
-            "2001-01-01",
-            "",
-            " a",
-            "a ",
-            "- a",
-            "a: b",
-            "a #b",
-            "*",
-            "&a",
-            "!a",
-            "%a",
-            "@a",
-            "`a",
-            "{a",
-            "[a",
-            "\t",
-            "a\tb",
-            "a\nb",
-            "a\n",
-            "\n",
-            "a\r\nb",
-            "\u{0}",
-            "\u{85}",
-            "é",
-            "'",
-            "\"",
-            "\\",
-            "?",
-            "-",
-            "=",
-            "<<",
-            ".inf",
-            ".nan",
-            "0o7",
-            "1_000",
-            "|",
-            ">",
-            "#",
-            "{{ x }}",
-            "...",
-            "---",
-            "a\n\n\n",
-            "  a\nb",
-            "\n a",
-        ] {
-            let value = json!({ "key": text, "list": [text], text: 1 });
-            let yaml = to_yaml(&value).unwrap();
-            assert_eq!(parse_yaml(&yaml), Ok(value), "{yaml}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_reads_back(text in any::<String>(), number in any::<i64>()) {
-            let value = json!({ "a": [{ "b": text, "c": number, "d": [] }], "e": {} });
-            let yaml = to_yaml(&value).unwrap();
-            prop_assert_eq!(parse_yaml(&yaml), Ok(value), "{}", yaml);
-        }
     }
 }

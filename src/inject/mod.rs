@@ -25,7 +25,10 @@ pub mod workload;
 
 use serde_json::{Map, Value, json};
 
-use crate::api::mesh::{MeshConfig, ProxyConfig};
+use crate::api::{
+    mesh::{MeshConfig, ProxyConfig},
+    yaml,
+};
 
 pub use self::probes::AgentAnswers;
 use self::{
@@ -276,7 +279,7 @@ fn check(config: &Config, pod: &Pod<'_>) -> Result<ProxyConfig, Error> {
     let mesh_only = mesh_only.map_err(|error| Error::MeshConfig(error.to_string()))?;
     let proxy = match pod.annotation(annotations::PROXY_CONFIG) {
         None => mesh_only,
-        Some(text) => documents::parse_yaml_map(text)
+        Some(text) => yaml::parse_map(text)
             .and_then(|overlay| {
                 let proxy = config.mesh.proxy_config(Some(&overlay));
                 proxy.map_err(|error| error.to_string())

@@ -80,16 +80,23 @@ pub fn bootstrap(settings: &ProxySettings) -> Value {
         "node": {"id": settings.node_id, "cluster": settings.cluster, "metadata": settings.metadata},
         "admin": {"address": address("127.0.0.1", settings.admin_port)},
         "static_resources": {"listeners": listeners, "clusters": clusters},
+        "overload_manager": {"resource_monitors": [connection_limit()]},
     });
     if settings.role == Role::Router {
         bootstrap["dynamic_resources"] = json!({"lds_config": listeners_from_file(settings)});
     }
-    if settings.json_logs {
-        bootstrap["application_log_config"] = json!({"log_format": {"json_format": {
-            "time": "%Y-%m-%dT%T.%fZ", "level": "%l", "scope": "envoy %n", "msg": "%j", "thread": "%t",
-        }}});
-    }
     bootstrap
+}
+
+/// As many connections as there may be, said explicitly: without a word about it Envoy warns at every start.
+fn connection_limit() -> Value {
+    json!({
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": format!("{CORE}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"),
+            "max_active_downstream_connections": i32::MAX,
+        },
+    })
 }
 
 /// The directory is watched, not the file: a new version is moved into place, which Envoy sees as one step.
@@ -258,16 +265,5 @@ mod tests {
     #[test]
     fn a_router_has_its_listeners_from_a_file() {
         insta::assert_json_snapshot!(bootstrap(&settings(Role::Router)));
-    }
-
-    #[test]
-    fn envoy_logs_json_where_the_agent_does() {
-        let settings = ProxySettings {
-            json_logs: true,
-            ..settings(Role::Sidecar)
-        };
-        let format =
-            bootstrap(&settings)["application_log_config"]["log_format"]["json_format"].clone();
-        assert_eq!(format["msg"], "%j");
     }
 }

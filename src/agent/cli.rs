@@ -1,5 +1,7 @@
 //! The command line: `istio-iptables`, `istio-clean-iptables`, `proxy`, `wait`, `request`.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -58,7 +60,7 @@ const WITHOUT_EFFECT: &[(&str, &str, bool)] = &[
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = command().get_matches_from(words(std::env::args_os().collect()));
     let json = switched_on(&matches, "log_as_json");
     let level = log_level(matches.get_one::<String>("log_output_level"));
     let format = if json {
@@ -91,6 +93,20 @@ pub fn main() -> ExitCode {
         error!("{failure:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Older versions called the two programs of capture by names of their own: then that name is the subcommand.
+fn words(mut words: Vec<OsString>) -> Vec<OsString> {
+    let program = words.first().map(PathBuf::from);
+    let name = program
+        .as_deref()
+        .and_then(Path::file_name)
+        .map(OsString::from)
+        .unwrap_or_default();
+    if name == "istio-iptables" || name == "istio-clean-iptables" {
+        words.insert(1, name);
+    }
+    words
 }
 
 /// The value of a flag, where it was given.
@@ -345,6 +361,21 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn a_program_called_istio_iptables_is_that_subcommand() {
+        let given = |line: &str| words(line.split(' ').map(OsString::from).collect());
+        let wanted: Vec<OsString> = [
+            "/usr/local/bin/istio-iptables",
+            "istio-iptables",
+            "-p",
+            "15001",
+        ]
+        .map(OsString::from)
+        .into();
+        assert_eq!(given("/usr/local/bin/istio-iptables -p 15001"), wanted);
+        assert_eq!(given("pilot-agent wait"), ["pilot-agent", "wait"]);
     }
 
     #[test]

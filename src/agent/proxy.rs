@@ -30,6 +30,10 @@ use super::status::Status;
 /// How long Envoy may take to end when it is told to.
 const END: Duration = Duration::from_secs(10);
 
+const TEXT_LOG: &str = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t";
+/// `%j` is the message escaped for JSON.
+const JSON_LOG: &str = r#"{"timestamp":"%Y-%m-%dT%T.%fZ","level":"%l","scope":"envoy %n","message":"%j","thread":"%t"}"#;
+
 /// `proxy`.
 pub(super) fn run(matches: &ArgMatches, json_logs: bool) -> Result<ExitCode> {
     let role = if text(matches, "role").as_deref() == Some("router") {
@@ -155,12 +159,13 @@ fn arguments(settings: &ProxySettings, config: &Path) -> Vec<OsString> {
     if !settings.component_log_level.is_empty() {
         add(&["--component-log-level", &settings.component_log_level]);
     }
-    if !settings.json_logs {
-        add(&[
-            "--log-format",
-            "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
-        ]);
-    }
+    // On the command line: what Envoy logs before it has read its configuration has this form too.
+    let format = if settings.json_logs {
+        JSON_LOG
+    } else {
+        TEXT_LOG
+    };
+    add(&["--log-format", format]);
     if settings.concurrency > 0 {
         add(&["--concurrency", &settings.concurrency.to_string()]);
     }

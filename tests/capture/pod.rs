@@ -27,6 +27,15 @@ while True:
     connection.close()
 "#;
 
+/// Says nothing, and closes a connection when the other side does.
+const SILENT_SERVER: &str = r#"
+import socketserver, sys
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.read()
+socketserver.ThreadingTCPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
 /// Answers HTTP: 200 to `/ready`, 404 to anything else.
 const HTTP_SERVER: &str = r#"
 import http.server, sys
@@ -187,6 +196,24 @@ impl Pod {
         self.start_server(HTTP_SERVER, port)
     }
 
+    /// Starts a server that keeps a connection open for as long as the client does.
+    pub fn serve_silent(&self, port: u16) -> Running {
+        self.start_server(SILENT_SERVER, port)
+    }
+
+    /// Opens a connection from inside that lasts until what is returned is dropped.
+    pub fn hold(&self, address: &str, port: u16) -> Running {
+        let words = [
+            "bash",
+            "-c",
+            r#"exec 3<>"/dev/tcp/$1/$2"; exec cat <&3"#,
+            "client",
+            address,
+            &port.to_string(),
+        ];
+        Running::start(&mut self.command(APPLICATION, &words))
+    }
+
     fn start_server(&self, program: &str, port: u16) -> Running {
         let server =
             Running::start(&mut self.command(0, &["python3", "-c", program, &port.to_string()]));
@@ -244,8 +271,14 @@ impl Pod {
             "--concurrency",
             "1",
         ];
-        let mut command = self.command(PROXY, &[&[AGENT], &usual[..], more].concat());
+        let logged = ["sh", "-c", r#"exec "$@" 2>/run/pod/proxy/log"#, "sh", AGENT];
+        let mut command = self.command(PROXY, &[&logged, &usual[..], more].concat());
         Running::start(command.envs(env.iter().copied()))
+    }
+
+    /// What agent and Envoy have logged.
+    pub fn proxy_log(&self) -> String {
+        self.root(&["cat", "/run/pod/proxy/log"])
     }
 
     /// Whether something listens on that TCP port; asking makes no connection.
@@ -323,6 +356,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // The program first: `nsenter` would leave it behind, for the pod's end.
+        if let (Ok(None), Ok(program)) = (self.0.try_wait(), only_child(self.0.id())) {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &program.to_string()])
+                .status();
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

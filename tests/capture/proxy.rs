@@ -212,3 +212,40 @@ fn probes_of_the_application_reach_it_and_not_the_proxy() {
     assert_eq!(pod.counter(INBOUND), 1);
     drop(application);
 }
+
+#[test]
+fn a_proxy_that_may_end_when_idle_waits_for_its_connections_and_no_longer() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [client, pod] = Pod::pair();
+    pod.capture(&[]);
+    let _server = pod.serve_silent(9080);
+    let env = [
+        ("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "true"),
+        ("MINIMUM_DRAIN_DURATION", "0s"),
+    ];
+    let mut proxy = pod.proxy("sidecar", &["--log_as_json", "--proxyLogLevel=info"], &env);
+    let connection = client.hold(&pod.address, 9080);
+    wait::until_true(SOON, "the connection enters the proxy", || {
+        pod.counter(INBOUND) == 1
+    })
+    .unwrap();
+    proxy.signal("TERM");
+    wait::until_true(SOON, "the agent waits", || {
+        pod.proxy_log().contains("waiting for open connections")
+    })
+    .unwrap();
+    assert!(pod.listens(15001));
+    drop(connection);
+    assert_eq!(proxy.ended(), 0);
+    let log = pod.proxy_log();
+    assert!(
+        log.contains("\"scope\":\"envoy main\""),
+        "Envoy logged nothing: {log}"
+    );
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line)
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}

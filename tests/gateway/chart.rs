@@ -4,7 +4,7 @@ use outrigger_e2e::cluster::Cluster;
 
 use super::{Namespace, without};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/gateway");
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/gateway");
 
 fn helm(edge: &Namespace, verb: &str, more: &[&str]) {
     let label = format!("labels.istio={}", edge.name);

@@ -6,6 +6,7 @@
 mod chart;
 mod fights;
 mod ports;
+mod rendering;
 mod rights;
 
 use std::collections::BTreeMap;

@@ -240,11 +240,7 @@ impl ServiceWriter {
         repeats: u32,
         outcome: Result<(), Failure>,
     ) {
-        let numbers = plan.ports.iter().map(|port| port.port.to_string());
-        let ports = match numbers.collect::<Vec<_>>().join(", ") {
-            none if none.is_empty() => "none".to_owned(),
-            ports => ports,
-        };
+        let ports = listed(&plan.ports);
         match &outcome {
             Ok(()) => {
                 self.metrics.writes.inc();
@@ -321,6 +317,18 @@ fn desired(key: &ObjectKey, plan: &ServicePlan) -> Value {
         service["spec"] = json!({ "ports": ports });
     }
     service
+}
+
+/// The numbers of the ports, the first of them where there are many.
+fn listed(ports: &[PlannedPort]) -> String {
+    const SHOWN: usize = 20;
+    let numbers = ports.iter().take(SHOWN).map(|port| port.port.to_string());
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    match ports.len() {
+        0 => "none".to_owned(),
+        count if count > SHOWN => format!("{numbers} and {} more", count - SHOWN),
+        _ => numbers,
+    }
 }
 
 /// What an event says about a write that was the same one `repeats` times by now.

@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod bookinfo;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod images;
 pub mod packages;
 pub mod progress;

@@ -65,6 +65,51 @@ fn control_plane_runs_as_two_replicas_without_any_privilege() {
 }
 
 #[test]
+fn rights_are_spelled_out_and_secrets_are_its_own_only() {
+    for (kind, namespaced) in [("ClusterRole", false), ("Role", true)] {
+        for rule in object(kind, &[])["rules"].as_array().unwrap() {
+            let text = rule.to_string();
+            assert!(!text.contains('*'), "{text}");
+            let of_secrets = rule["resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|resource| resource == "secrets");
+            assert!(!of_secrets || namespaced, "{text}");
+            let only_creates = rule["verbs"] == serde_json::json!(["create"]);
+            assert!(
+                !of_secrets || only_creates || rule["resourceNames"].is_array(),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_default_revision_may_write_into_namespaces_of_users() {
+    let writes = |values: &[&str]| -> Vec<String> {
+        let role = object("ClusterRole", values);
+        let rules = role["rules"].as_array().unwrap().clone().into_iter();
+        let writing = rules.filter(|rule| {
+            rule["verbs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|verb| verb == "patch")
+        });
+        writing
+            .map(|rule| rule["apiGroups"][0].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(writes(&[]).contains(&"networking.istio.io".to_owned()));
+    let canary: BTreeSet<_> = writes(&["revision=canary"]).into_iter().collect();
+    assert_eq!(
+        canary,
+        BTreeSet::from(["admissionregistration.k8s.io".to_owned()])
+    );
+}
+
+#[test]
 fn names_of_two_revisions_do_not_collide() {
     let names = |values: &[&str]| -> BTreeSet<String> {
         objects(values)
@@ -135,12 +180,7 @@ fn wrong_types_are_errors_that_name_the_value_and_unknown_keys_are_none() {
         let error = template(&[value]).unwrap_err();
         assert!(error.stderr().contains(path), "{value}: {}", error.stderr());
     }
-    template(&[
-        "global.multiCluster.clusterName=east",
-        "pilot.autoscaleMin=2",
-        "traceSampling=1",
-    ])
-    .unwrap();
+    template(&["gateways.x=1", "pilot.autoscaleMin=2", "traceSampling=1"]).unwrap();
 }
 
 #[test]

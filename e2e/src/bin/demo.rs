@@ -1,2 +1,34 @@
-//! `cargo demo`: the main job, end to end, on a real Kubernetes.
-fn main() {}
+//! `cargo demo`: the main job, end to end, on a real Kubernetes that it starts itself.
+
+use clap::{Parser, Subcommand};
+use outrigger_e2e::demo;
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo demo --",
+    about = "Shows Outrigger at work on a real Kubernetes, started here"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: demo::Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Remove the cluster that --keep left
+    Down,
+}
+
+fn main() -> anyhow::Result<()> {
+    // `cargo demo down` and `cargo demo -- down` mean the same: the alias ends with `--` already.
+    let arguments = std::env::args_os()
+        .enumerate()
+        .filter(|(at, word)| !(*at == 1 && word == "--"));
+    let cli = Cli::parse_from(arguments.map(|(_, word)| word));
+    match cli.command {
+        None => demo::run(&cli.options),
+        Some(Command::Down) => demo::down(),
+    }
+}

@@ -131,6 +131,20 @@ impl ControlPlane {
         self.wait_until_ready()
     }
 
+    /// Starts another program beside the API server; it ends with the control plane. Its output goes to a log
+    /// of this name.
+    ///
+    /// # Errors
+    /// The control plane as a whole has ended.
+    pub fn run(&self, name: &str, words: &[String]) -> Result<()> {
+        self.launcher.run(name, words)
+    }
+
+    /// What one of the programs logged last, by its name.
+    pub fn log(&self, name: &str) -> String {
+        self.launcher.log_tail(name)
+    }
+
     /// What the API server logged last.
     pub fn api_server_log(&self) -> String {
         self.launcher.log_tail(api_server::NAME)

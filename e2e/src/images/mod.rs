@@ -3,6 +3,7 @@
 
 mod content;
 mod libraries;
+pub mod local;
 pub mod oci;
 mod recipes;
 pub(crate) mod system;

@@ -1,0 +1,124 @@
+//! The product on a real node: the parts of the demo, checked.
+
+use std::sync::OnceLock;
+
+use outrigger_e2e::cluster::{Cluster, Node};
+use outrigger_e2e::demo::{Screen, Stage, bookinfo, gateway, install, routing, traffic};
+use outrigger_e2e::images::local::{self, Local};
+use outrigger_e2e::requires;
+
+/// The shared node with the control plane and bookinfo on it, or nothing where no node can run.
+fn stage() -> Option<Stage<'static>> {
+    static SCREEN: OnceLock<Screen> = OnceLock::new();
+    static IMAGES: OnceLock<Local> = OnceLock::new();
+    static STAGE: OnceLock<Stage<'static>> = OnceLock::new();
+    requires::node().ok()?;
+    let set_up = || {
+        let screen = SCREEN.get_or_init(Screen::new);
+        let images = IMAGES.get_or_init(|| local::build(screen).unwrap());
+        let node = Node::shared(screen).unwrap();
+        node.load_images(&images.archives).unwrap();
+        let stage = Stage {
+            node,
+            images,
+            screen,
+        };
+        install::control_plane(&stage).unwrap();
+        bookinfo::deploy(&stage).unwrap();
+        stage
+    };
+    Some(*STAGE.get_or_init(set_up))
+}
+
+#[test]
+fn every_pod_of_bookinfo_runs_a_ready_sidecar_after_istio_init() {
+    let Some(stage) = stage() else { return };
+    let pods = bookinfo::pods(&stage).unwrap();
+    assert_eq!(pods.len(), 7, "{pods:?}");
+    for pod in pods {
+        assert_eq!(pod.init_containers, ["istio-init"], "{pod:?}");
+        assert_eq!(pod.containers.len(), 2, "{pod:?}");
+        assert!(
+            pod.containers.contains(&("istio-proxy".to_owned(), true)),
+            "{pod:?}"
+        );
+        assert!(pod.containers.iter().all(|(_, ready)| *ready), "{pod:?}");
+    }
+}
+
+#[test]
+fn requests_enter_15001_and_15006_and_are_counted_by_both_envoys() {
+    let Some(stage) = stage() else { return };
+    let traffic = traffic::send(&stage, 15).unwrap();
+    assert!(
+        traffic
+            .answers
+            .iter()
+            .all(|answer| answer.status == Some(200)),
+        "{:?}",
+        traffic.answers
+    );
+    for counter in traffic.counters() {
+        assert!(
+            counter.growth() >= 15,
+            "{}\n{counter:?}",
+            traffic.describe()
+        );
+    }
+    // Fifteen connections without any of one version would be as likely as 1 in 400.
+    assert!(
+        traffic
+            .answers
+            .iter()
+            .any(|answer| answer.ratings.as_deref() == Some("available")),
+        "{}",
+        traffic.describe()
+    );
+}
+
+#[test]
+fn route_to_a_missing_subset_is_told_by_kubectl_and_its_cure_too() {
+    let Some(stage) = stage() else { return };
+    let verdict = routing::break_reviews(stage.node, stage.screen).unwrap();
+    assert!(
+        verdict.get.contains("False") && verdict.get.contains("SubsetNotFound"),
+        "{}",
+        verdict.get
+    );
+    for part in [
+        "ResolvedRefs",
+        "SubsetNotFound",
+        "spec.http[0].route[0].destination.subset",
+        "v4",
+        "v1, v2",
+        "Warning",
+    ] {
+        assert!(
+            verdict.describe.contains(part),
+            "{part} in:\n{}",
+            verdict.describe
+        );
+    }
+    let cured = routing::cure_reviews(stage.node, stage.screen).unwrap();
+    assert!(cured.contains("condition met"), "{cured}");
+    let ready = [
+        "get",
+        "virtualservice",
+        "reviews",
+        "-o",
+        r#"jsonpath={.status.conditions[?(@.status=="False")].type}"#,
+    ];
+    assert_eq!(stage.node.kubectl(&ready).unwrap(), "");
+}
+
+#[test]
+fn port_of_a_gateway_comes_and_goes_and_no_other_port_changes() {
+    let Some(stage) = stage() else { return };
+    gateway::install(&stage).unwrap();
+    let ports = gateway::open_and_close(stage.node, stage.screen).unwrap();
+    assert!(
+        ports.before.iter().all(|(_, _, node_port)| *node_port > 0),
+        "{ports:?}"
+    );
+    ports.check().unwrap();
+}

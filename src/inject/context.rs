@@ -66,6 +66,27 @@ impl<'a> Context<'a> {
         )
     }
 
+    /// The port on which the agent listens: the pod's wish, which the agent is told, else the mesh's.
+    pub fn agent_port(&self) -> u16 {
+        let mesh = self.proxy.known.status_port.filter(|port| *port != 0);
+        self.pod
+            .annotation(names::STATUS_PORT)
+            .and_then(|port| port.parse().ok())
+            .filter(|port| *port != 0)
+            .or(mesh)
+            .unwrap_or(AGENT_PORT)
+    }
+
+    /// The configuration that the proxy is told: what differs from the built-in defaults.
+    pub fn told_config(&self) -> Map<String, Value> {
+        let mut fields = self.proxy.non_default_fields();
+        match self.agent_port() {
+            AGENT_PORT => fields.shift_remove("statusPort"),
+            port => fields.insert("statusPort".to_owned(), json!(port)),
+        };
+        fields
+    }
+
     /// User and group of the proxy, whose own traffic is not captured: those that the pod's own `istio-proxy`
     /// asks for, unless that is root.
     pub fn user_ids(&self) -> (u64, u64) {

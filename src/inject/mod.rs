@@ -19,6 +19,7 @@ pub mod policy;
 mod probes;
 mod prometheus;
 mod status;
+mod surprises;
 mod template;
 pub mod values;
 pub mod workload;
@@ -33,7 +34,7 @@ use crate::api::{
 pub use self::probes::AgentAnswers;
 use self::{
     annotations::InvalidAnnotation,
-    context::{AGENT_PORT, Context, PROXY},
+    context::{Context, PROXY},
     overrides::Overrides,
     pod::{Pod, ShapeError},
     policy::{Decision, Policy, Reason},
@@ -252,6 +253,7 @@ pub fn inject(config: &Config, request: Request<'_>) -> Result<Outcome, Error> {
         env: request.env,
     };
     warnings.extend(unusable_user_volumes(&pod));
+    warnings.extend(surprises::of(&context));
     let injection = Injection {
         context: &context,
         before,
@@ -401,15 +403,15 @@ impl Injection<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<(), Error> {
         let context = self.context;
-        let mesh_port = context.proxy.known.status_port.unwrap_or(AGENT_PORT);
+        let agent_port = context.agent_port();
         let mesh = context.config.mesh.enable_prometheus_merge.unwrap_or(true);
         let merge_metrics = context
             .pod
             .annotation(annotations::MERGE_METRICS)
             .and_then(annotations::go_bool)
             .unwrap_or(mesh);
-        if merge_metrics && mesh_port != 0 {
-            prometheus::merge(context, mesh_port, notes, spec)
+        if merge_metrics {
+            prometheus::merge(context, agent_port, notes, spec)
                 .map_err(|problem| Error::Annotations(vec![problem]))?;
         }
         let webhook = &context.config.values.sidecar_injector_webhook;
@@ -418,12 +420,9 @@ impl Injection<'_> {
             .annotation(annotations::REWRITE_PROBES)
             .and_then(annotations::go_bool)
             .unwrap_or(webhook.rewrite_app_http_probe);
-        let agent_port = context
-            .pod
-            .annotation(annotations::STATUS_PORT)
-            .and_then(|port| port.parse().ok())
-            .unwrap_or(mesh_port);
-        if rewrite && agent_port != 0 && probes::proxy_env(spec).is_some() {
+        // Port 0 is the author's way to say that the agent's port shall not be used.
+        let wanted = rewrite && context.pod.annotation(annotations::STATUS_PORT) != Some("0");
+        if wanted && probes::proxy_env(spec).is_some() {
             let rewritten = probes::rewrite(spec, agent_port, context.config.agent);
             probes::set_probers(spec, rewritten.probers);
             warnings.extend(rewritten.warnings);

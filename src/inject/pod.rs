@@ -114,6 +114,11 @@ impl<'a> Pod<'a> {
             .unwrap_or_default()
     }
 
+    /// `spec.securityContext`.
+    pub fn security_context(&self) -> Option<&'a Value> {
+        self.spec.get("securityContext")
+    }
+
     /// `spec.containers`.
     pub fn containers(&self) -> &'a [Value] {
         list(self.spec, "containers")

@@ -35,9 +35,9 @@ pub struct AgentAnswers {
 impl AgentAnswers {
     /// What the agent built from this source does.
     pub const BUILT: Self = Self {
-        http: false,
+        http: true,
         https: false,
-        tcp: false,
+        tcp: true,
         grpc: false,
         metrics: false,
     };

@@ -124,7 +124,7 @@ fn env(context: &Context<'_>) -> Vec<Value> {
             "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu", "divisor": "1" } } }),
         env_value(
             "PROXY_CONFIG",
-            &Value::Object(context.proxy.non_default_fields()).to_string(),
+            &Value::Object(context.told_config()).to_string(),
         ),
         env_value("ISTIO_META_POD_PORTS", &pod_ports(context)),
         env_value(

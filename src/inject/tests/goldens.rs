@@ -151,3 +151,46 @@ fn a_pod_that_another_mesh_injected_is_left_alone_with_a_warning() {
     assert_eq!(reason, Reason::ForeignStatus);
     assert!(warnings[0].contains(annotations::STATUS), "{warnings:?}");
 }
+
+#[test]
+fn what_will_surprise_is_said() {
+    let mut pod = reviews();
+    pod["metadata"]["ownerReferences"][0] =
+        json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "report", "controller": true });
+    pod["spec"]["securityContext"] = json!({ "runAsUser": 1337 });
+    pod["spec"]["initContainers"] = json!([{ "name": "migrate", "image": "m" }]);
+    let warnings = |native: bool| {
+        let config = config_of(Value::Null, Value::Null, native);
+        match inject(&config, request(&pod)).unwrap() {
+            Outcome::Injected { warnings, .. } => warnings.join("\n"),
+            Outcome::Skipped { reason, .. } => panic!("skipped: {reason}"),
+        }
+    };
+    insta::assert_snapshot!(warnings(true), @"container reviews runs as user 1337, which is the proxy's: its traffic is not captured; give it another runAsUser");
+    insta::assert_snapshot!(warnings(false), @r"
+    container reviews runs as user 1337, which is the proxy's: its traffic is not captured; give it another runAsUser
+    the proxy keeps this Job from completing, because it is no native sidecar here: let the container end with a POST to http://127.0.0.1:15020/quitquitquit
+    init container migrate runs before traffic is captured: it talks past the mesh
+    ");
+}
+
+#[test]
+fn the_agent_is_told_the_port_that_the_pod_chose_for_it() {
+    let mut pod = reviews();
+    pod["metadata"]["annotations"] = json!({ annotations::STATUS_PORT: "15999" });
+    pod["spec"]["containers"][0]["livenessProbe"] = json!({ "tcpSocket": { "port": 9080 } });
+    let injected = injected(&config(), &pod);
+    assert_eq!(
+        injected["metadata"]["annotations"]["prometheus.io/port"],
+        "15999"
+    );
+    assert_eq!(
+        injected["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"],
+        15999
+    );
+    let env = injected["spec"]["initContainers"][1]["env"]
+        .as_array()
+        .unwrap();
+    let told = pod::find(env, "PROXY_CONFIG").unwrap();
+    assert_eq!(told["value"], r#"{"statusPort":15999}"#);
+}

@@ -79,12 +79,11 @@ impl Condition {
 /// absent.
 pub fn desired(messages: &[Message]) -> Vec<Condition> {
     let of = |aspect| Finding::of(messages, aspect);
-    let (accepted, conflicted, resolved, exposed) = (
-        of(Aspect::Accepted),
-        of(Aspect::Conflicted),
-        of(Aspect::ResolvedRefs),
-        of(Aspect::PortsExposed),
-    );
+    let unreadable = of(Aspect::Readable);
+    let is_readable = unreadable.is_none();
+    let accepted = unreadable.or_else(|| of(Aspect::Accepted));
+    let (conflicted, resolved) = (of(Aspect::Conflicted), of(Aspect::ResolvedRefs));
+    let exposed = of(Aspect::PortsExposed);
     let mut conditions = vec![
         match &accepted {
             Some(finding) => finding.condition(ACCEPTED, "False"),
@@ -92,11 +91,17 @@ pub fn desired(messages: &[Message]) -> Vec<Condition> {
         },
         match &resolved {
             Some(finding) => finding.condition(RESOLVED_REFS, "False"),
-            None => Condition::new(
+            None if is_readable => Condition::new(
                 RESOLVED_REFS,
                 "True",
                 "ResolvedRefs",
                 "Everything that the object names exists.",
+            ),
+            None => Condition::new(
+                RESOLVED_REFS,
+                "Unknown",
+                "Invalid",
+                "The object cannot be read.",
             ),
         },
     ];
@@ -259,21 +264,24 @@ fn validation_messages(messages: &[Message]) -> Value {
     let list: Vec<Value> = sorted
         .into_iter()
         .take(VALIDATION_MESSAGES_LIMIT)
-        .map(|message| {
-            json!({
-                "type": {"code": message.code, "name": message.name},
-                "level": match message.level {
-                    Level::Error => "ERROR",
-                    Level::Warning => "WARNING",
-                    Level::Info => "INFO",
-                },
-                "documentationUrl": message.documentation_url(),
-            })
-        })
+        .map(validation_message)
         .collect();
     if list.is_empty() {
         Value::Null
     } else {
         Value::Array(list)
     }
+}
+
+fn validation_message(message: &Message) -> Value {
+    let level = match message.level {
+        Level::Error => "ERROR",
+        Level::Warning => "WARNING",
+        Level::Info => "INFO",
+    };
+    let mut entry = json!({"type": {"code": message.code, "name": message.name}, "level": level});
+    if let Some(url) = message.documentation_url() {
+        entry["documentationUrl"] = Value::from(url);
+    }
+    entry
 }

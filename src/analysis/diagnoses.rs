@@ -29,9 +29,11 @@ diagnoses! {
     SUBSET_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "SubsetNotFound";
     /// A VirtualService names a Gateway that does not exist.
     GATEWAY_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "GatewayNotFound";
-    /// A selector matches no workload.
-    WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "WorkloadNotFound";
-    /// The object is invalid in itself, or cannot even be read.
+    /// A selector matches no workload. Pods come and go without a change of the object, so that no condition follows them.
+    WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, Remark, "WorkloadNotFound";
+    /// The object cannot even be read: a field has the wrong type.
+    UNREADABLE = "IST0106" "SchemaValidationError", Error, Readable, "Invalid";
+    /// The object is invalid in itself.
     INVALID = "IST0106" "SchemaValidationError", Error, Accepted, "Invalid";
     /// Another VirtualService routes the same host for the mesh, and comes first.
     ROUTES_CONFLICT = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Conflicted, "HostConflict";
@@ -41,8 +43,9 @@ diagnoses! {
     SIDECARS_CONFLICT = "IST0110" "ConflictingSidecarWorkloadSelectors", Error, Conflicted, "SelectorConflict";
     /// A namespace has more than one Sidecar without a selector.
     SIDECARS_AMBIGUOUS = "IST0111" "MultipleSidecarsWithoutWorkloadSelectors", Error, Conflicted, "SelectorConflict";
-    /// A destination without a port names a service with several.
-    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired", Error, ResolvedRefs, "PortRequired";
+    /// A destination without a port names a service with several: requests go to the port that the client called,
+    /// if the service has it, so that references are not broken.
+    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired", Error, Remark, "PortRequired";
     /// TLS is originated without verifying the server.
     UNVERIFIED_SERVER = "IST0128" "NoServerCertificateVerificationDestinationLevel", Warning, Remark, "ServerNotVerified";
     /// The same, for one port.
@@ -55,6 +58,12 @@ diagnoses! {
     HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway", Warning, Remark, "HostNotInGateway";
     /// The object is valid, but a field of it is not what it seems.
     QUESTIONABLE = "IST0133" "SchemaWarning", Warning, Remark, "Questionable";
+    /// A ServiceEntry with a TCP port but without an address takes all traffic to that port.
+    ADDRESSES_REQUIRED = "IST0134" "ServiceEntryAddressesRequired", Warning, Remark, "AddressesRequired";
+    /// Two Gateways serve the same host on the same port of the same pods.
+    GATEWAYS_CONFLICT = "IST0145" "ConflictingGateways", Error, Remark, "GatewayConflict";
+    /// A VirtualService names a Gateway that was generated from one of the Gateway API.
+    INTERNAL_GATEWAY = "IST0165" "ReferencedInternalGateway", Warning, Remark, "InternalGateway";
     /// A Gateway's port is on no Service, which is in another namespace and does not allow it.
     PORT_NOT_ALLOWED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotAllowed";
     /// A Gateway's port is on no Service, whose ports are managed by hand.

@@ -35,6 +35,8 @@ impl fmt::Display for Level {
 /// Which condition of the object a message turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Aspect {
+    /// `Accepted`, and nothing else can be told: the object cannot even be read.
+    Readable,
     /// `Accepted`: the object in itself.
     Accepted,
     /// `Conflicted`: another object says otherwise, and wins.
@@ -114,12 +116,15 @@ impl Message {
         }
     }
 
-    /// Where the code is explained; Istio's pages for Istio's codes.
-    pub fn documentation_url(&self) -> String {
-        format!(
-            "https://istio.io/latest/docs/reference/config/analysis/{}/",
-            self.code.to_lowercase()
-        )
+    /// Where the code is explained: Istio's page for Istio's codes, `None` for our own.
+    pub fn documentation_url(&self) -> Option<String> {
+        let page = self
+            .code
+            .starts_with("IST")
+            .then(|| self.code.to_lowercase())?;
+        Some(format!(
+            "https://istio.io/latest/docs/reference/config/analysis/{page}/"
+        ))
     }
 
     fn rank(&self) -> (Level, &str, &ObjectKey, Vec<Step<'_>>, &str) {

@@ -112,6 +112,22 @@ impl Snapshot {
             && self.ports == other.ports
     }
 
+    /// The objects whose verdict was made anew since another Snapshot.
+    #[cfg(test)]
+    pub(super) fn judged_since(&self, before: &Snapshot) -> Vec<ObjectKey> {
+        let anew = |key: &ObjectKey, verdict: &Arc<Verdict>| {
+            before
+                .verdicts
+                .get(key)
+                .is_none_or(|old| !Arc::ptr_eq(old, verdict))
+        };
+        self.verdicts
+            .iter()
+            .filter(|(key, verdict)| anew(key, verdict))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
     fn advance(
         &self,
         world: World,

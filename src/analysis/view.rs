@@ -1,11 +1,13 @@
 //! What rules see of the World and the Model. Every look is written down, so that a later change finds whom it concerns.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::gateway::{Finding, Plan};
-use crate::model::{Entry, Host, HostIndex, Model, Routes, Rule, Service, Subject, Topic};
+use crate::model::{
+    Entry, Host, HostIndex, Model, Routes, Rule, Served, Service, Subject, Topic, label, selects,
+};
 use crate::world::{Content, Object, ObjectKey, Settings, World};
 
 /// The only access of rules to other objects.
@@ -89,6 +91,41 @@ impl<'a> View<'a> {
     pub fn routes_around(&self, host: &Host) -> &'a HostIndex<Routes> {
         self.look_at(Subject::Host(Topic::Routes, host.clone()));
         self.model.routes()
+    }
+
+    /// Gateways that serve this host, hosts that it covers, or wildcards that cover it.
+    pub fn gateways_around(&self, host: &Host) -> impl Iterator<Item = &'a Arc<Served>> + use<'a> {
+        self.look_at(Subject::Host(Topic::Gateways, host.clone()));
+        let all = self.model.gateways();
+        all.exact(host)
+            .chain(all.above(host))
+            .chain(all.below(host))
+    }
+
+    /// The pods with all labels of a selector, which must not be empty, in all namespaces.
+    pub fn pods(
+        &self,
+        selector: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let label = selector.iter().next().map(|(key, value)| label(key, value));
+        if let Some(label) = &label {
+            self.look_at(Subject::Pods(label.clone()));
+        }
+        let (world, pods) = (self.world, self.model.pods());
+        let has_all = move |key: &&ObjectKey| {
+            world
+                .metadata(key)
+                .is_some_and(|meta| selects(selector, &meta.labels))
+        };
+        label
+            .into_iter()
+            .flat_map(|label| pods.with(&label))
+            .filter(has_all)
+    }
+
+    /// Labels of a pod that [`View::pods`] found.
+    pub fn labels(&self, pod: &ObjectKey) -> Option<&'a BTreeMap<String, String>> {
+        self.world.metadata(pod).map(|meta| &meta.labels)
     }
 
     fn about<T: Entry>(&self, topic: Topic, index: &'a HostIndex<T>, host: &Host) -> Found<'a, T> {

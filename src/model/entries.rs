@@ -1,10 +1,13 @@
 //! What single objects say about hosts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::networking::{DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec};
+use crate::api::networking::{
+    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec,
+};
 use crate::world::{Object, ObjectKey, ServiceSpec, Settings};
 
 use super::host::Host;
@@ -73,6 +76,19 @@ pub struct Routes {
     pub spec: Arc<VirtualServiceSpec>,
 }
 
+/// A Gateway, by a host that one of its servers serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Served {
+    /// The host, without the namespace that may stand before it.
+    pub host: Host,
+    /// The Gateway.
+    pub source: ObjectKey,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// What it says.
+    pub spec: Arc<GatewaySpec>,
+}
+
 macro_rules! entry {
     ($($type:ty),*) => {$(
         impl Entry for $type {
@@ -90,7 +106,7 @@ macro_rules! entry {
         }
     )*};
 }
-entry!(Service, Rule, Routes);
+entry!(Service, Rule, Routes, Served);
 
 /// Whether a VirtualService with these `gateways` applies to sidecars.
 pub fn applies_to_mesh(gateways: &[String]) -> bool {
@@ -209,4 +225,30 @@ pub(super) fn of_virtual_service(
             spec: spec.clone(),
         })
         .collect()
+}
+
+pub(super) fn of_gateway(key: &ObjectKey, object: &Object<GatewaySpec>) -> Vec<Served> {
+    let Ok(spec) = &object.spec else {
+        return Vec::new();
+    };
+    let hosts: BTreeSet<Host> = spec
+        .servers
+        .iter()
+        .flat_map(|server| &server.hosts)
+        .map(|host| server_host(host))
+        .collect();
+    hosts
+        .into_iter()
+        .map(|host| Served {
+            host,
+            source: key.clone(),
+            created: object.meta.created,
+            spec: spec.clone(),
+        })
+        .collect()
+}
+
+/// The host of a Gateway's server, which may be written `namespace/host`.
+pub fn server_host(written: &str) -> Host {
+    Host::new(written.split_once('/').map_or(written, |(_, host)| host))
 }

@@ -7,6 +7,7 @@
 mod entries;
 mod host;
 mod index;
+mod pods;
 mod visibility;
 
 use std::collections::BTreeSet;
@@ -14,9 +15,12 @@ use std::collections::BTreeSet;
 use crate::api::kind::Kind;
 use crate::world::{ObjectKey, World};
 
-pub use entries::{MESH_GATEWAY, Port, Routes, Rule, Service, applies_to_mesh};
+pub use entries::{
+    MESH_GATEWAY, Port, Routes, Rule, Served, Service, applies_to_mesh, server_host,
+};
 pub use host::{Host, is_short};
 pub use index::{Entry, HostIndex};
+pub use pods::{Label, PodIndex, label, selects};
 pub use visibility::Visibility;
 
 /// What a change can touch, and what a verdict can depend on.
@@ -26,6 +30,8 @@ pub enum Subject {
     Object(ObjectKey),
     /// Which objects of a kind there are in a namespace, and what they say.
     Namespace(Kind, std::sync::Arc<str>),
+    /// Which pods have a label.
+    Pods(Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
 }
@@ -39,6 +45,8 @@ pub enum Topic {
     Rules,
     /// VirtualServices.
     Routes,
+    /// Gateways.
+    Gateways,
 }
 
 /// The meaning of a World.
@@ -47,6 +55,8 @@ pub struct Model {
     services: HostIndex<Service>,
     rules: HostIndex<Rule>,
     routes: HostIndex<Routes>,
+    gateways: HostIndex<Served>,
+    pods: PodIndex,
 }
 
 impl Model {
@@ -92,11 +102,24 @@ impl Model {
         &self.routes
     }
 
+    /// Gateways by the hosts that they serve.
+    pub fn gateways(&self) -> &HostIndex<Served> {
+        &self.gateways
+    }
+
+    /// Pods by label.
+    pub fn pods(&self) -> &PodIndex {
+        &self.pods
+    }
+
     fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
         let said = Said::by(world, key);
         put(&mut self.services, said.services, Topic::Services, touched);
         put(&mut self.rules, said.rules, Topic::Rules, touched);
         put(&mut self.routes, said.routes, Topic::Routes, touched);
+        put(&mut self.gateways, said.gateways, Topic::Gateways, touched);
+        self.pods.insert(key, &said.labels);
+        touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 
     fn withdraw(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
@@ -104,6 +127,9 @@ impl Model {
         take(&mut self.services, &said.services, Topic::Services, touched);
         take(&mut self.rules, &said.rules, Topic::Rules, touched);
         take(&mut self.routes, &said.routes, Topic::Routes, touched);
+        take(&mut self.gateways, &said.gateways, Topic::Gateways, touched);
+        self.pods.remove(key, &said.labels);
+        touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 }
 
@@ -137,6 +163,8 @@ struct Said {
     services: Vec<Service>,
     rules: Vec<Rule>,
     routes: Vec<Routes>,
+    gateways: Vec<Served>,
+    labels: BTreeSet<Label>,
 }
 
 impl Said {
@@ -169,6 +197,18 @@ impl Said {
                     .get(key)
                     .map(|object| entries::of_virtual_service(key, object, settings))
                     .unwrap_or_default();
+            }
+            Kind::Gateway => {
+                said.gateways = world
+                    .get(key)
+                    .map(|object| entries::of_gateway(key, object))
+                    .unwrap_or_default();
+            }
+            Kind::Pod => {
+                said.labels = world
+                    .get(key)
+                    .map(|object| pods::labels_of(object))
+                    .unwrap_or_default()
             }
             _ => {}
         }

@@ -65,10 +65,19 @@ impl<S: Content> Object<S> {
         self.spec.as_deref().ok()
     }
 
-    /// Whether everything that a verdict may depend on is the same: all but `status` and the resource version.
+    /// Whether everything that a verdict may depend on is the same: all but the generation, the resource version, and
+    /// `status` without the addresses that were allocated there.
     fn says_the_same(&self, other: &Object<S>) -> bool {
         let (a, b) = (&self.meta, &other.meta);
+        let addresses = |object: &Object<S>| {
+            object
+                .status
+                .as_ref()
+                .and_then(|status| status.get("addresses"))
+                .cloned()
+        };
         self.spec == other.spec
+            && addresses(self) == addresses(other)
             && a.uid == b.uid
             && a.created == b.created
             && a.deleting == b.deleting

@@ -12,6 +12,9 @@ pub struct Settings {
     pub cluster_domain: String,
     /// The namespace whose DestinationRules, Sidecars and policies apply to the whole mesh.
     pub root_namespace: String,
+    /// Whether proxies allocate addresses for ServiceEntries that have none (`defaultConfig.proxyMetadata`).
+    #[serde(skip)]
+    pub allocates_addresses: bool,
     /// `exportTo` of Services and ServiceEntries that have none.
     pub default_service_export_to: Vec<String>,
     /// `exportTo` of VirtualServices that have none.
@@ -26,6 +29,7 @@ impl Default for Settings {
         Settings {
             cluster_domain: "cluster.local".to_owned(),
             root_namespace: "istio-system".to_owned(),
+            allocates_addresses: false,
             default_service_export_to: everywhere(),
             default_virtual_service_export_to: everywhere(),
             default_destination_rule_export_to: everywhere(),
@@ -57,6 +61,10 @@ impl Settings {
                 path: error.path().to_string(),
                 text: error.into_inner().to_string(),
             })?;
+        let metadata = &config["defaultConfig"]["proxyMetadata"];
+        let is_set = |name: &str| metadata[name] == "true";
+        settings.allocates_addresses =
+            is_set("ISTIO_META_DNS_CAPTURE") && is_set("ISTIO_META_DNS_AUTO_ALLOCATE");
         let default = Settings::default();
         if settings.root_namespace.is_empty() {
             settings.root_namespace = default.root_namespace;

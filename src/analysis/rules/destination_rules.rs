@@ -2,7 +2,7 @@
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
-use crate::api::networking::DestinationRuleSpec;
+use crate::api::networking::{ClientTLSSettings, ClientTLSmode, DestinationRuleSpec};
 
 use super::destinations::unknown_host;
 use super::{Inspected, Report};
@@ -34,4 +34,62 @@ pub(super) fn host_exists(
             unknown_host(view, object.key, written, &host, &known),
         );
     }
+}
+
+/// TLS that the proxy originates names what the server's certificate is verified with. Istio: IST0128, IST0129.
+pub(super) fn tls_verifies_the_server(
+    _: &View<'_>,
+    object: &Inspected<'_, DestinationRuleSpec>,
+    report: &mut Report<'_>,
+) {
+    let Some(policy) = &object.spec.traffic_policy else {
+        return;
+    };
+    let reads_credentials = object.spec.workload_selector.is_some();
+    if policy
+        .tls
+        .as_ref()
+        .is_some_and(|tls| trusts_anyone(tls, reads_credentials))
+    {
+        report.say(
+            &say::UNVERIFIED_SERVER,
+            "spec.trafficPolicy.tls.caCertificates",
+            unverified(reads_credentials),
+        );
+    }
+    for (i, port) in policy.port_level_settings.iter().enumerate() {
+        if port
+            .tls
+            .as_ref()
+            .is_some_and(|tls| trusts_anyone(tls, reads_credentials))
+        {
+            let path = format!("spec.trafficPolicy.portLevelSettings[{i}].tls.caCertificates");
+            report.say(
+                &say::UNVERIFIED_SERVER_PORT,
+                path,
+                unverified(reads_credentials),
+            );
+        }
+    }
+}
+
+/// Sidecars read `credentialName` only under a workload selector.
+fn trusts_anyone(tls: &ClientTLSSettings, reads_credentials: bool) -> bool {
+    let originates = matches!(tls.mode, ClientTLSmode::Simple | ClientTLSmode::Mutual);
+    let credential = reads_credentials && !tls.credential_name.is_empty();
+    originates
+        && tls.ca_certificates.is_empty()
+        && !credential
+        && tls.insecure_skip_verify != Some(true)
+}
+
+fn unverified(reads_credentials: bool) -> String {
+    let credential = if reads_credentials {
+        " or credentialName"
+    } else {
+        ""
+    };
+    format!(
+        "the server's certificate is not verified by an authority of your own; set caCertificates{credential}"
+    )
 }

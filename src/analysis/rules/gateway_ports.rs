@@ -118,7 +118,9 @@ mod tests {
     fn files_without_services_and_pods_say_nothing_about_ports() {
         let mut world = World::default();
         world.apply(&gateway()).unwrap();
-        let messages = Snapshot::new(world).all_messages().len();
-        assert_eq!(messages, 0);
+        let snapshot = Snapshot::new(world);
+        let said = snapshot.all_messages();
+        let reasons: Vec<&str> = said.iter().map(|message| message.reason).collect();
+        assert_eq!(reasons, ["WorkloadNotFound"]);
     }
 }

@@ -6,10 +6,16 @@ mod destinations;
 mod gateway_ports;
 mod gateways;
 mod nearest;
+mod service_entries;
+mod sidecars;
 mod validity;
 
+use serde_json::Value;
+
 use crate::api::metadata::Metadata;
-use crate::api::networking::{DestinationRuleSpec, GatewaySpec, VirtualServiceSpec};
+use crate::api::networking::{
+    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec,
+};
 use crate::world::{Content, ObjectKey};
 
 use super::diagnoses as say;
@@ -26,10 +32,14 @@ pub struct Rule {
 /// What a rule looks at. A rule for a kind runs on objects that decode.
 enum Check {
     Any(fn(&View<'_>, &ObjectKey, &mut Report<'_>)),
-    VirtualService(fn(&View<'_>, &Inspected<'_, VirtualServiceSpec>, &mut Report<'_>)),
-    DestinationRule(fn(&View<'_>, &Inspected<'_, DestinationRuleSpec>, &mut Report<'_>)),
-    Gateway(fn(&View<'_>, &Inspected<'_, GatewaySpec>, &mut Report<'_>)),
+    VirtualService(On<VirtualServiceSpec>),
+    DestinationRule(On<DestinationRuleSpec>),
+    Gateway(On<GatewaySpec>),
+    ServiceEntry(On<ServiceEntrySpec>),
+    Sidecar(On<SidecarSpec>),
 }
+
+type On<S> = for<'a> fn(&View<'a>, &Inspected<'a, S>, &mut Report<'_>);
 
 /// All rules.
 pub static RULES: &[Rule] = &[
@@ -55,7 +65,11 @@ pub static RULES: &[Rule] = &[
         check: Check::VirtualService(destinations::subsets_exist),
     },
     Rule {
-        says: &[&say::GATEWAY_NOT_FOUND, &say::HOST_NOT_IN_GATEWAY],
+        says: &[
+            &say::GATEWAY_NOT_FOUND,
+            &say::HOST_NOT_IN_GATEWAY,
+            &say::INTERNAL_GATEWAY,
+        ],
         check: Check::VirtualService(gateways::gateways_exist_and_serve_the_hosts),
     },
     Rule {
@@ -70,6 +84,30 @@ pub static RULES: &[Rule] = &[
         says: gateway_ports::SAYS,
         check: Check::Gateway(gateway_ports::ports_are_exposed),
     },
+    Rule {
+        says: &[&say::UNVERIFIED_SERVER, &say::UNVERIFIED_SERVER_PORT],
+        check: Check::DestinationRule(destination_rules::tls_verifies_the_server),
+    },
+    Rule {
+        says: &[&say::WORKLOAD_NOT_FOUND],
+        check: Check::Gateway(gateways::selector_matches_a_pod),
+    },
+    Rule {
+        says: &[&say::GATEWAYS_CONFLICT],
+        check: Check::Gateway(gateways::servers_are_defined_once),
+    },
+    Rule {
+        says: &[&say::ADDRESSES_REQUIRED],
+        check: Check::ServiceEntry(service_entries::tcp_ports_have_addresses),
+    },
+    Rule {
+        says: &[
+            &say::WORKLOAD_NOT_FOUND,
+            &say::SIDECARS_CONFLICT,
+            &say::SIDECARS_AMBIGUOUS,
+        ],
+        check: Check::Sidecar(sidecars::workloads_have_one_sidecar),
+    },
 ];
 
 /// The object under inspection.
@@ -77,6 +115,7 @@ pub(super) struct Inspected<'a, S> {
     key: &'a ObjectKey,
     meta: &'a Metadata,
     spec: &'a S,
+    status: Option<&'a Value>,
 }
 
 /// Takes what rules say about one object.
@@ -104,17 +143,14 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
             Check::VirtualService(check) => inspect(view, key, check, &mut report),
             Check::DestinationRule(check) => inspect(view, key, check, &mut report),
             Check::Gateway(check) => inspect(view, key, check, &mut report),
+            Check::ServiceEntry(check) => inspect(view, key, check, &mut report),
+            Check::Sidecar(check) => inspect(view, key, check, &mut report),
         }
     }
     report.messages
 }
 
-fn inspect<S: Content>(
-    view: &View<'_>,
-    key: &ObjectKey,
-    check: fn(&View<'_>, &Inspected<'_, S>, &mut Report<'_>),
-    report: &mut Report<'_>,
-) {
+fn inspect<S: Content>(view: &View<'_>, key: &ObjectKey, check: On<S>, report: &mut Report<'_>) {
     if key.kind != S::KIND {
         return;
     }
@@ -128,6 +164,7 @@ fn inspect<S: Content>(
                 key,
                 meta: &object.meta,
                 spec,
+                status: object.status.as_ref(),
             },
             report,
         );

@@ -21,6 +21,6 @@ pub(super) fn objects_are_valid(view: &View<'_>, key: &ObjectKey, report: &mut R
     }
     let error = on_store!(key.kind, Spec => view.object::<Spec>(key).and_then(|object| object.spec.as_ref().err()));
     if let Some(error) = error {
-        report.say(&say::INVALID, &error.path, &error.text);
+        report.say(&say::UNREADABLE, &error.path, &error.text);
     }
 }

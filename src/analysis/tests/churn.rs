@@ -78,14 +78,26 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Service => subsequence(vec![80, 81], 0..=2)
             .prop_map(|ports| json!({"ports": ports.into_iter().map(|port| json!({"port": port})).collect::<Vec<_>>()}))
             .boxed(),
-        Kind::Gateway => (hosts(), one(&["", "./", "a/", "*/"]))
-            .prop_map(|(hosts, scope)| {
+        Kind::Gateway => (hosts(), one(&["", "./", "a/", "*/"]), labels())
+            .prop_map(|(hosts, scope, labels)| {
                 let hosts: Vec<String> = hosts.iter().map(|host| format!("{scope}{host}")).collect();
-                json!({"selector": {"app": "x"}, "servers": [{"hosts": hosts, "port": {"number": 80}}]})
+                json!({"selector": labels, "servers": [{"hosts": hosts, "port": {"number": 80}}]})
             })
             .boxed(),
+        Kind::Sidecar => option::of(labels()).prop_map(|labels| json!({"workloadSelector": {"labels": labels}})).boxed(),
         _ => Just(json!({})).boxed(),
     }
+}
+
+/// Labels of pods and selectors.
+fn labels() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({}),
+        json!({"app": "x"}),
+        json!({"app": "y"}),
+        json!({"app": "x", "tier": "edge"}),
+        json!({"tier": "edge"}),
+    ])
 }
 
 fn object() -> impl Strategy<Value = Value> {
@@ -95,9 +107,12 @@ fn object() -> impl Strategy<Value = Value> {
         Kind::ServiceEntry,
         Kind::Service,
         Kind::Gateway,
+        Kind::Sidecar,
+        Kind::Pod,
     ];
-    (select(kinds), one(NAMESPACES), one(NAMES), prop::bool::weighted(0.05), 0..3u32).prop_flat_map(
-        |(kind, namespace, name, broken, age)| {
+    (select(kinds), one(NAMESPACES), one(NAMES), prop::bool::weighted(0.05), labels(), 0..3u32).prop_flat_map(
+        |(kind, namespace, name, broken, labels, age)| {
+            let labels = labels.clone();
             spec(kind).prop_map(move |spec| {
                 json!({
                     "apiVersion": kind.api_version(),
@@ -105,6 +120,7 @@ fn object() -> impl Strategy<Value = Value> {
                     "metadata": {
                         "namespace": namespace,
                         "name": name,
+                        "labels": labels,
                         "creationTimestamp": (age > 0).then(|| format!("2026-01-01T00:00:0{age}Z")),
                     },
                     "spec": if broken { json!({"hosts": 7, "host": 7, "ports": 7, "servers": 7}) } else { spec },

@@ -1,6 +1,8 @@
 //! Behaviour of the whole of analysis: objects in, messages and status out.
 
 mod churn;
+mod golden;
+mod scale;
 mod status;
 
 use serde_json::{Value, json};

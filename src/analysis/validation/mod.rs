@@ -79,7 +79,7 @@ pub fn check<S: Content + Validate>(key: &ObjectKey, object: &Object<S>) -> Vec<
                 .map(|problem| message(key, problem))
                 .collect()
         }
-        Err(DecodeError { path, text }) => vec![say::INVALID.message(key, path, text)],
+        Err(DecodeError { path, text }) => vec![say::UNREADABLE.message(key, path, text)],
     }
 }
 

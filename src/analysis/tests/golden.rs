@@ -1,0 +1,78 @@
+//! One YAML file a concern: what is said, and the conditions that come of it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::{said, world};
+use crate::analysis::conditions::desired;
+use crate::analysis::{RULES, Snapshot};
+use crate::api::kind::Kind;
+
+fn cases() -> Vec<(String, Snapshot)> {
+    let folder: PathBuf = [
+        env!("CARGO_MANIFEST_DIR"),
+        "src",
+        "analysis",
+        "tests",
+        "cases",
+    ]
+    .iter()
+    .collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let name = |file: &PathBuf| file.file_stem().unwrap().to_string_lossy().into_owned();
+    let snapshot = |file: &PathBuf| Snapshot::new(world(&std::fs::read_to_string(file).unwrap()));
+    files
+        .iter()
+        .map(|file| (name(file), snapshot(file)))
+        .collect()
+}
+
+fn rendered(snapshot: &Snapshot) -> String {
+    let mut text = said(snapshot).join("\n");
+    text.push('\n');
+    for kind in Kind::ISTIO {
+        for key in snapshot.world().keys(kind) {
+            write!(text, "\n{key}:").unwrap();
+            for condition in desired(snapshot.messages(&key)) {
+                write!(text, " {}={}", condition.kind, condition.status).unwrap();
+                if condition.reason != condition.kind {
+                    write!(text, "({})", condition.reason).unwrap();
+                }
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_case_says_what_is_written_down() {
+    for (name, snapshot) in cases() {
+        insta::assert_snapshot!(name, rendered(&snapshot));
+    }
+}
+
+#[test]
+fn every_diagnosis_of_every_rule_has_a_case() {
+    let seen: BTreeSet<(&str, &str)> = cases()
+        .iter()
+        .flat_map(|(_, snapshot)| {
+            snapshot
+                .all_messages()
+                .into_iter()
+                .map(|it| (it.code, it.reason))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let missing: Vec<_> = RULES
+        .iter()
+        .flat_map(|rule| rule.says)
+        .map(|diagnosis| (diagnosis.code, diagnosis.reason))
+        .filter(|diagnosis| !seen.contains(diagnosis))
+        .collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+}

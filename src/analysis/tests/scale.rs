@@ -1,0 +1,96 @@
+//! The cost of a change follows what depends on it.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::analysis::Snapshot;
+use crate::api::kind::Kind;
+use crate::world::{ObjectKey, World};
+
+/// A Service, a DestinationRule with two subsets and a VirtualService with two routes, `count` times over.
+fn objects(count: usize) -> Vec<Value> {
+    (0..count)
+        .flat_map(|i| {
+            let meta = json!({"name": format!("svc-{i}"), "namespace": format!("ns-{}", i % 20), "generation": 1});
+            let host = format!("svc-{i}");
+            [
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}}),
+                json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": meta,
+                       "spec": {"host": host, "subsets": [{"name": "v1"}, {"name": "v2"}]}}),
+                virtual_service(i, "v2"),
+            ]
+        })
+        .collect()
+}
+
+fn virtual_service(i: usize, subset: &str) -> Value {
+    let host = format!("svc-{i}");
+    json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+    "metadata": {"name": host, "namespace": format!("ns-{}", i % 20), "generation": 1},
+    "spec": {"hosts": [host], "http": [{"route": [
+        {"destination": {"host": host, "subset": "v1"}, "weight": 50},
+        {"destination": {"host": host, "subset": subset}, "weight": 50},
+    ]}]}})
+}
+
+fn world(count: usize) -> World {
+    let mut world = World::default();
+    for object in objects(count) {
+        world.apply(&object).unwrap();
+    }
+    world
+}
+
+#[test]
+fn a_change_concerns_only_those_that_depend_on_it() {
+    let snapshot = Snapshot::new(world(200));
+    let mut world = snapshot.world().clone();
+    let service = ObjectKey::new(Kind::Service, "ns-7", "svc-7");
+    let change = world.delete(&service).unwrap();
+    let (next, concerned) = snapshot.update(world, &[change]);
+    let of = |kind| ObjectKey::new(kind, "ns-7", "svc-7");
+    assert_eq!(
+        concerned,
+        [of(Kind::VirtualService), of(Kind::DestinationRule), service]
+    );
+    let judged = next.judged_since(&snapshot);
+    assert_eq!(
+        judged,
+        [of(Kind::VirtualService), of(Kind::DestinationRule)]
+    );
+}
+
+/// `cargo test --release --lib analysis::tests::scale -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_everything_and_of_one_change() {
+    for count in [1_000, 10_000] {
+        let objects = objects(count);
+        let start = Instant::now();
+        let mut world = World::default();
+        for object in &objects {
+            world.apply(object).unwrap();
+        }
+        let loaded = start.elapsed();
+        let start = Instant::now();
+        let mut snapshot = Snapshot::new(world);
+        let analysed = start.elapsed();
+        let rounds = 200;
+        let start = Instant::now();
+        for round in 0..rounds {
+            let mut world = snapshot.world().clone();
+            let change = world
+                .apply(&virtual_service(
+                    round % count,
+                    ["v3", "v2"][round / count % 2],
+                ))
+                .unwrap();
+            snapshot = snapshot.update(world, change.as_slice()).0;
+        }
+        let change = start.elapsed() / rounds as u32;
+        eprintln!(
+            "{count} services: read {loaded:?}, analysed {analysed:?}, one change {change:?}"
+        );
+    }
+}

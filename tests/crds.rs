@@ -1,5 +1,8 @@
 //! The CustomResourceDefinitions: those checked in, and how an API server takes them.
 
+mod foreign;
+mod server;
+
 use std::path::Path;
 
 #[test]

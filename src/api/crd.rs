@@ -48,18 +48,13 @@ pub fn definition(kind: Kind) -> Option<Value> {
             )],
         ),
         Kind::Gateway => {
-            let ports = Column::new(
-                "Ports",
-                ".spec.servers[*].port.number",
-                "Ports of the servers",
+            // Ports and hosts are lists of lists: the API server would print the first server's alone.
+            let selector = Column::new(
+                "Selector",
+                ".spec.selector",
+                "Labels of the pods that the servers run in",
             );
-            define::<GatewaySpec>(
-                Some("gw"),
-                &[
-                    Column::new("Hosts", ".spec.servers[*].hosts", "Hosts of the servers"),
-                    ports,
-                ],
-            )
+            define::<GatewaySpec>(Some("gw"), &[selector])
         }
         Kind::ServiceEntry => define::<ServiceEntrySpec>(
             Some("se"),

@@ -52,14 +52,7 @@ fn jsonpath(cluster: &ControlPlane, object: &str, path: &str) -> String {
 
 /// The first object of a kind that just got its CRD: the API server serves it a moment later.
 fn apply_virtual_service(cluster: &ControlPlane) {
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            &format!("crd/{CRD}"),
-        ])
-        .unwrap();
+    cluster.wait_for_definitions().unwrap();
     cluster.apply(VIRTUAL_SERVICE).unwrap();
 }
 

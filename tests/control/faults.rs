@@ -89,15 +89,7 @@ fn kinds_that_are_installed_later_are_found_and_an_undecodable_object_harms_no_o
         + "\n---"
         + &foreign_crd("destinationrules", "DestinationRule");
     cluster.apply(&crds).unwrap();
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-            "--all",
-        ])
-        .unwrap();
+    cluster.wait_for_definitions().unwrap();
     let ns = "default";
     let reviews =
         reviews(ns, "v4").replace("networking.istio.io/v1", "networking.istio.io/v1beta1");

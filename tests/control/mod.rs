@@ -42,13 +42,7 @@ impl Installed {
             "--create-namespace",
             "--set=validation.enabled=false",
         ])?;
-        cluster.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-            "--all",
-        ])?;
+        cluster.wait_for_definitions()?;
         let kubeconfig = cluster.kubeconfig_of_service_account(NAMESPACE, "outriggerd")?;
         Ok(Installed {
             cluster,

@@ -85,15 +85,7 @@ fn patch_status(cluster: &ControlPlane, name: &str, patch: &Value) {
 fn status_is_written_under_a_foreign_definition_and_loses_nothing_of_others() {
     let cluster = ControlPlane::start(&Lines).unwrap();
     cluster.apply(DEFINITION).unwrap();
-    let definition = "crd/virtualservices.networking.istio.io";
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            definition,
-        ])
-        .unwrap();
+    cluster.wait_for_definitions().unwrap();
     cluster.apply(OBJECTS).unwrap();
     let theirs = json!({"status": {
         "observedGeneration": "1", "custom": true,

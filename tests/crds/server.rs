@@ -156,16 +156,7 @@ const REFUSED: [(&str, &str, &str); 14] = [
 fn started() -> ControlPlane {
     let cluster = ControlPlane::start(&Lines).unwrap();
     cluster.kubectl(&["apply", "-f", CRDS]).unwrap();
-    let all: Vec<String> = Kind::ISTIO
-        .iter()
-        .map(|kind| format!("crd/{}.networking.istio.io", kind.plural()))
-        .collect();
-    let all = all.iter().map(String::as_str);
-    let arguments: Vec<&str> = ["wait", "--for=condition=Established", "--timeout=60s"]
-        .into_iter()
-        .chain(all)
-        .collect();
-    cluster.kubectl(&arguments).unwrap();
+    cluster.wait_for_definitions().unwrap();
     cluster
 }
 

@@ -29,10 +29,7 @@ fn cluster() -> &'static ControlPlane {
     CLUSTER.get_or_init(|| {
         let cluster = ControlPlane::start(&Lines).unwrap();
         cluster.kubectl(&["create", "-f", CRDS]).unwrap();
-        let established = "--for=condition=Established";
-        cluster
-            .kubectl(&["wait", established, "crd", "--all", "--timeout=60s"])
-            .unwrap();
+        cluster.wait_for_definitions().unwrap();
         rights::run_writer_as(rights::grant(&cluster));
         cluster
     })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -10,6 +11,10 @@ use serde_json::json;
 use crate::command::{self, CommandError};
 use crate::progress::Lines;
 use crate::tools::{self, Tools};
+use crate::wait;
+
+/// How long an API server may take to establish definitions.
+const DEFINITIONS_TIME: Duration = Duration::from_secs(60);
 
 /// What a client of a cluster has in hand.
 #[derive(Debug)]
@@ -146,6 +151,25 @@ pub trait Cluster {
             kubectl.args(["apply", "--server-side", "-f", "-"]),
             manifests,
         )
+    }
+
+    /// Waits until every CustomResourceDefinition in the cluster is established. `kubectl wait` alone fails on one that
+    /// was made a moment ago and has no conditions yet.
+    ///
+    /// # Errors
+    /// One is not established in time; with what kubectl said last.
+    fn wait_for_definitions(&self) -> Result<()> {
+        let established = [
+            "wait",
+            "crd",
+            "--all",
+            "--for=condition=Established",
+            "--timeout=5s",
+        ];
+        wait::until(DEFINITIONS_TIME, "CustomResourceDefinitions", || {
+            self.kubectl(&established)
+        })?;
+        Ok(())
     }
 
     /// Runs helm as the administrator and returns its stdout.

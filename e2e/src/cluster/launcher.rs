@@ -167,7 +167,7 @@ impl Launcher {
     pub fn ask(&self, command: &str) -> Result<()> {
         let mut pipes = self.locked();
         let Some(pipes) = pipes.as_mut() else {
-            bail!("{command}: the cluster is kept")
+            bail!("{command}: the cluster is being ended")
         };
         writeln!(pipes.commands, "{command}")
             .with_context(|| format!("{command}: the cluster has ended"))?;

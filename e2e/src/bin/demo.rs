@@ -19,6 +19,13 @@ struct Cli {
 enum Command {
     /// Remove the cluster that --keep left
     Down,
+    /// Only install the packages and build the programs that the cluster needs
+    Setup,
+    /// Print the path of one of the cluster's programs, such as kubectl or helm
+    Which {
+        /// Its name
+        program: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,5 +37,7 @@ fn main() -> anyhow::Result<()> {
     match cli.command {
         None => demo::run(&cli.options),
         Some(Command::Down) => demo::down(),
+        Some(Command::Setup) => demo::setup(&cli.options),
+        Some(Command::Which { program }) => demo::which(&program),
     }
 }

@@ -145,11 +145,6 @@ impl ControlPlane {
         self.launcher.log_tail(name)
     }
 
-    /// What the API server logged last.
-    pub fn api_server_log(&self) -> String {
-        self.launcher.log_tail(api_server::NAME)
-    }
-
     /// Where everything is that this control plane writes; removed at its end.
     pub fn directory(&self) -> &Path {
         &self.launcher.state().path

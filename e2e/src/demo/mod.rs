@@ -15,4 +15,4 @@ pub mod traffic;
 
 pub use screen::Screen;
 pub use stage::Stage;
-pub use tour::{Options, down, run};
+pub use tour::{Options, down, run, setup, which};

@@ -12,7 +12,7 @@ use crate::bookinfo::terminated;
 use crate::cluster::{self, Node};
 use crate::images::local as images;
 use crate::packages::{self, Install, Need};
-use crate::progress::step;
+use crate::progress::{Lines, step};
 use crate::{requires, tools};
 
 /// What the demo's node is known by.
@@ -31,6 +31,16 @@ pub struct Options {
     no_install: bool,
 }
 
+impl Options {
+    fn install(&self) -> Install {
+        if self.no_install {
+            Install::Forbidden
+        } else {
+            Install::Allowed
+        }
+    }
+}
+
 /// Runs the demo.
 ///
 /// # Errors
@@ -43,11 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("a demo's cluster is up already ({kubeconfig}); `cargo demo -- down` removes it");
     }
     clean_up_when_interrupted();
-    let install = if options.no_install {
-        Install::Forbidden
-    } else {
-        Install::Allowed
-    };
+    let install = options.install();
     if let Err(reason) = node_possible(install, &screen)? {
         screen.text(&format!(
             "This machine can't run a node: {reason}. So there are no pods here: outriggerd runs as a process beside \
@@ -100,6 +106,32 @@ pub fn down() -> Result<()> {
         0 => println!("no cluster of the demo is up"),
         _ => println!("the cluster of the demo is removed"),
     }
+    Ok(())
+}
+
+/// Installs packages and makes programs, so that the demo and the tests find all they need.
+///
+/// # Errors
+/// What is missing and could not be had.
+pub fn setup(options: &Options) -> Result<()> {
+    // Only root runs nodes, and can install what they need.
+    if nix::unistd::geteuid().is_root() {
+        packages::ensure(Need::Node, options.install(), &Lines)?;
+    }
+    tools::all(&Lines)?;
+    tools::envoy::path(&Lines)?;
+    Ok(())
+}
+
+/// Prints where a program of the cluster is, which is made if it is missing.
+///
+/// # Errors
+/// There is no such program, or it could not be made.
+pub fn which(program: &str) -> Result<()> {
+    println!(
+        "{}",
+        tools::named(&[program], &Lines)?.path(program).display()
+    );
     Ok(())
 }
 

@@ -36,7 +36,11 @@ pub(super) fn key() -> String {
 /// Builds `name` into `bin`.
 pub(super) fn build(name: &str, bin: &Path, progress: &dyn Progress) -> Result<()> {
     let Some(tool) = TOOLS.iter().find(|tool| tool.name == name) else {
-        bail!("{name}: not a program of the table in e2e/src/tools");
+        let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+        bail!(
+            "{name} is none of the cluster's programs: {}",
+            names.join(", ")
+        );
     };
     cache::produce(bin, name, progress, |partial| match tool.source {
         Source::Go(package) => go_build(package, partial),

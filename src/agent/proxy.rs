@@ -139,6 +139,8 @@ fn start(settings: &ProxySettings, config: &Path) -> Result<Child> {
     // Envoy writes to the same standard output and error as the agent does: nothing is copied, nothing can lag.
     Command::new(&settings.binary)
         .args(arguments)
+        // A signal to the agent's group (Ctrl-C in a terminal) is the agent's to pass on, after the drain.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("starting {}", settings.binary.display()))

@@ -309,7 +309,7 @@ fn wait() -> Command {
         .arg(value("timeoutSeconds", "How long to wait").default_value("60"))
         .arg(value("requestTimeoutMillis", "How long one question may take").default_value("500"))
         .arg(value("periodMillis", "Time between two questions").default_value("500"))
-        .arg(value("url", "What to ask").default_value("http://localhost:15021/healthz/ready"))
+        .arg(value("url", "What to ask").default_value("http://127.0.0.1:15021/healthz/ready"))
 }
 
 fn request() -> Command {

@@ -242,3 +242,6 @@ fn insert<S: Content>(stores: &mut Stores, object: &Value) -> Option<Change> {
     store.insert(key.clone(), Arc::new(new));
     Some(Change { key, content })
 }
+
+#[cfg(test)]
+mod tests;

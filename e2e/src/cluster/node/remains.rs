@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -88,10 +88,13 @@ pub(super) fn clear(home: &Path, number: u8) -> Result<()> {
     Ok(())
 }
 
-/// Ends a running node and waits until its holder has cleared it.
+/// Ends a running node and waits until its holder, or else this process, has cleared it.
 fn end(home: &Path) -> Result<()> {
     let file = home.join("run/init.pid");
-    let init = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    // Not there yet in the first moments of a start, which this may interrupt.
+    let init = wait::until(Duration::from_secs(5), &file.display().to_string(), || {
+        fs::read_to_string(&file)
+    })?;
     let init: i32 = init
         .trim()
         .parse()
@@ -105,8 +108,12 @@ fn end(home: &Path) -> Result<()> {
     {
         kill(Pid::from_raw(init), Signal::SIGKILL).with_context(|| format!("kill {init}"))?;
     }
-    wait::until_true(Duration::from_secs(30), "node ended and cleared", || {
-        !home.exists()
+    wait::until(Duration::from_secs(30), "node ended and cleared", || {
+        if home.exists() {
+            state::clear_dead(KIND, clear)?;
+        }
+        ensure!(!home.exists(), "{} is there", home.display());
+        Ok(())
     })
 }
 

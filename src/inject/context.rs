@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::api::mesh::{InterceptionMode, ProxyConfig};
+use crate::api::{
+    labels,
+    mesh::{InterceptionMode, ProxyConfig},
+};
 
 use super::{Config, annotations as names, pod::Pod, workload::Workload};
 
@@ -16,8 +19,6 @@ pub(super) const VALIDATION: &str = "istio-validation";
 /// Port of the agent's status server where nothing else is set.
 pub(super) const AGENT_PORT: u16 = 15020;
 
-/// Label by which a pod's network is known to others.
-pub(super) const NETWORK_LABEL: &str = "topology.istio.io/network";
 /// Environment variable by which the agent learns its network.
 pub(super) const NETWORK_ENV: &str = "ISTIO_META_NETWORK";
 
@@ -197,23 +198,19 @@ impl<'a> Context<'a> {
 
     /// Name of the pod's service in telemetry: the first of the labels that people use for it, or the workload's.
     pub fn canonical_name(&self) -> String {
-        let labels = [
-            "service.istio.io/canonical-name",
-            "app.kubernetes.io/name",
-            "app",
-        ];
-        let name = self.first_label(&labels).unwrap_or(&self.workload.name);
+        let names = [labels::CANONICAL_NAME, "app.kubernetes.io/name", "app"];
+        let name = self.first_label(&names).unwrap_or(&self.workload.name);
         label_value(name)
     }
 
     /// Version of the pod's service in telemetry.
     pub fn canonical_revision(&self) -> String {
-        let labels = [
-            "service.istio.io/canonical-revision",
+        let names = [
+            labels::CANONICAL_REVISION,
             "app.kubernetes.io/version",
             "version",
         ];
-        label_value(self.first_label(&labels).unwrap_or("latest"))
+        label_value(self.first_label(&names).unwrap_or("latest"))
     }
 
     fn first_label(&self, names: &[&str]) -> Option<&'a str> {
@@ -226,7 +223,7 @@ impl<'a> Context<'a> {
     pub fn network(&self) -> &'a str {
         let label = self
             .pod
-            .label(NETWORK_LABEL)
+            .label(labels::NETWORK)
             .filter(|network| !network.is_empty());
         let caller = || self.env.iter().find(|(name, _)| name == NETWORK_ENV);
         label

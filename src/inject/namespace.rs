@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use super::policy::INJECT;
 
-/// Labels that switch injection on or off for a namespace; they mean the same, and where they differ, off wins.
-pub const SWITCHES: [&str; 2] = ["injection", "istio-injection"];
-/// Label that chooses a revision, on a namespace or a pod.
-pub const REVISION: &str = "istio.io/rev";
+pub use crate::api::labels::{INJECTION_SWITCHES as SWITCHES, REVISION};
 
 /// Which part of the webhook configuration would match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

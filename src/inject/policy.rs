@@ -18,8 +18,7 @@ pub const IGNORED_NAMESPACES: [&str; 4] = [
     "local-path-storage",
 ];
 
-/// Label, or older annotation, by which a pod asks to be injected or not.
-pub const INJECT: &str = "sidecar.istio.io/inject";
+pub use crate::api::labels::INJECT;
 
 /// What happens to a pod that nothing else decides about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,3 +3,4 @@
 mod api_server;
 mod server;
 mod serving;
+mod validation;

@@ -1,6 +1,6 @@
 //! The webhook served in this process, with a certificate of its own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
@@ -36,8 +36,7 @@ pub struct Server {
     pub done: JoinHandle<()>,
     client: Arc<ClientConfig>,
     stop: Option<oneshot::Sender<()>>,
-    // Held, so that the configuration does not count as gone.
-    _config: watch::Sender<Arc<Config>>,
+    _held: Box<dyn Any + Send>,
 }
 
 impl Server {
@@ -46,15 +45,20 @@ impl Server {
     }
 
     pub async fn start_with(limits: Limits, native_sidecars: bool) -> Self {
-        let (tls, client, certificate) = tls();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let values = Values::over_defaults(&Value::Null).unwrap();
         let (config, problems) = Config::new(values, MeshConfig::default(), native_sidecars);
         assert!(problems.is_empty(), "{problems:?}");
         let (sender, config) = watch::channel(Arc::new(config));
         let mut registry = prometheus_client::registry::Registry::default();
         let router = Injector::new(config, &mut registry).router();
+        Self::serve(limits, router, Box::new(sender)).await
+    }
+
+    /// Serves `router`; `held` are senders that must not count as gone.
+    pub async fn serve(limits: Limits, router: axum::Router, held: Box<dyn Any + Send>) -> Self {
+        let (tls, client, certificate) = tls();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
@@ -66,7 +70,7 @@ impl Server {
             client,
             stop: Some(stop),
             done,
-            _config: sender,
+            _held: held,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::api::labels;
 use crate::inject::{annotations as names, context::Context};
 
 use super::{object, proxy, sidecar::non_empty, volumes::volumes_and_mounts};
@@ -44,8 +45,8 @@ pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
     ]);
     let metadata = json!({
         "labels": {
-            "service.istio.io/canonical-name": context.canonical_name(),
-            "service.istio.io/canonical-revision": context.canonical_revision(),
+            (labels::CANONICAL_NAME): context.canonical_name(),
+            (labels::CANONICAL_REVISION): context.canonical_revision(),
         },
         "annotations": { (names::REVISION): context.revision() },
     });

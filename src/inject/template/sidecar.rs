@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::inject::{
-    annotations as names, cni,
-    context::{Context, NETWORK_LABEL},
-};
+use crate::api::labels;
+use crate::inject::{annotations as names, cni, context::Context};
 
 use super::{capture, object, proxy, volumes::volumes_and_mounts};
 
@@ -53,20 +51,19 @@ fn labels(context: &Context<'_>) -> Map<String, Value> {
     let tunnel = metadata
         .get("ISTIO_META_ENABLE_HBONE")
         .is_some_and(|value| value == "true");
-    let tls_mode = "security.istio.io/tlsMode";
     let tunnel_label = "networking.istio.io/tunnel";
     object([
-        (tls_mode, Some(own(tls_mode, "istio"))),
+        (labels::TLS_MODE, Some(own(labels::TLS_MODE, "istio"))),
         (
-            "service.istio.io/canonical-name",
+            labels::CANONICAL_NAME,
             Some(json!(context.canonical_name())),
         ),
         (
-            "service.istio.io/canonical-revision",
+            labels::CANONICAL_REVISION,
             Some(json!(context.canonical_revision())),
         ),
         (
-            NETWORK_LABEL,
+            labels::NETWORK,
             Some(context.network())
                 .filter(|network| !network.is_empty())
                 .map(|network| json!(network)),

@@ -1,0 +1,172 @@
+//! A real API server asks the validating webhook of this process.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use outrigger::analysis::Snapshot;
+use outrigger::webhook::server::Limits;
+use outrigger::webhook::validate::Validator;
+use outrigger::world::World;
+use outrigger_e2e::cluster::{Cluster, ControlPlane};
+use outrigger_e2e::progress::Lines;
+use outrigger_e2e::wait;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::serving::{DEADLINE, Server};
+
+const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+
+fn route(name: &str, subset: &str, more: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: default}}
+spec: {{hosts: [reviews], http: [{{route: [{{destination: {{host: reviews, subset: {subset}}}}}]{more}}}]}}"
+    )
+}
+
+const RULE: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: default}
+spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}]}";
+
+fn configuration(server: &Server) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "validation"},
+        "webhooks": [{
+            "name": "asked.validation.test",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "failurePolicy": "Fail",
+            "clientConfig": {
+                "url": format!("https://{}/validate", server.address),
+                "caBundle": ByteString(server.certificate.clone().into_bytes()),
+            },
+            "rules": [{
+                "operations": ["CREATE", "UPDATE", "DELETE"], "apiGroups": ["networking.istio.io"],
+                "apiVersions": ["*"], "resources": ["*"], "scope": "Namespaced",
+            }],
+        }],
+    })
+}
+
+/// What kubectl prints on stdout and stderr: warnings are on the latter.
+fn kubectl(cluster: &ControlPlane, arguments: &[&str], input: &str) -> (bool, String) {
+    let pipes = || Stdio::piped();
+    let mut kubectl = cluster.kubectl_command();
+    let mut running = kubectl
+        .args(arguments)
+        .stdin(pipes())
+        .stdout(pipes())
+        .stderr(pipes())
+        .spawn()
+        .unwrap();
+    running
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = running.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+fn apply(cluster: &ControlPlane, manifest: &str, more: &[&str]) -> (bool, String) {
+    kubectl(cluster, &[&["apply", "-f", "-"], more].concat(), manifest)
+}
+
+#[test]
+fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
+    let cluster = ControlPlane::start(&Lines).unwrap();
+    cluster.kubectl(&["apply", "-f", CRDS]).unwrap();
+    cluster.wait_for_definitions().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let (sender, snapshots) = watch::channel(Arc::new(snapshot()));
+    let mut registry = prometheus_client::registry::Registry::default();
+    let router = Validator::new(snapshots, Arc::new(|| true), &mut registry).router();
+    let server = runtime.block_on(Server::serve(Limits::default(), router, Box::new(sender)));
+    // Stored before there is a webhook: it may stay as it is.
+    let old = route("old", "v1", ", timeout: 1.0001s");
+    wait::until(DEADLINE, "the kind is served", || cluster.apply(&old)).unwrap();
+    cluster.apply(&configuration(&server).to_string()).unwrap();
+
+    let invalid = route(
+        "invalid",
+        "v1",
+        ", timeout: 1.0005s, retries: {attempts: -1}",
+    );
+    let refusal = wait::until(DEADLINE, "the webhook is called", || {
+        match apply(&cluster, &invalid, &["--dry-run=server"]) {
+            (true, said) => Err(said),
+            (false, said) => Ok(said),
+        }
+    })
+    .unwrap();
+    assert!(
+        refusal.contains("spec.http[0].timeout: 1.0005s is not in whole milliseconds"),
+        "{refusal}"
+    );
+    assert!(
+        refusal.contains("spec.http[0].retries.attempts: -1 is negative"),
+        "{refusal}"
+    );
+
+    for dry_run in [&["--dry-run=server"][..], &[]] {
+        let (applied, said) = apply(&cluster, &route("dangling", "v4", ""), dry_run);
+        let warned = said.contains("Warning: [IST0101] spec.http[0].route[0].destination.subset")
+            && said.contains("v1");
+        assert!(applied && warned, "{said}");
+    }
+    let (applied, said) = apply(&cluster, &route("sound", "v1", ""), &[]);
+    assert!(applied && !said.contains("IST01"), "{said}");
+
+    let (labelled, said) = kubectl(&cluster, &["label", "virtualservice/old", "a=b"], "");
+    assert!(labelled && !said.contains("Warning"), "{said}");
+    let (patched, said) = kubectl(
+        &cluster,
+        &[
+            "patch",
+            "virtualservice/old",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"gateways":["mesh"]}}"#,
+        ],
+        "",
+    );
+    assert!(
+        patched && said.contains("Warning: [IST0106] spec.http[0].timeout"),
+        "{said}"
+    );
+
+    cluster.apply(RULE).unwrap();
+    let (deleted, said) = kubectl(&cluster, &["delete", "destinationrule/reviews"], "");
+    assert!(
+        deleted && said.contains("Warning: [IST0101] VirtualService default/sound: "),
+        "{said}"
+    );
+}
+
+/// What the control plane knows: a service, a rule for it, and a route to its one subset.
+fn snapshot() -> Snapshot {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: default}
+spec: {ports: [{name: http, port: 9080}]}";
+    let mut world = World::default();
+    for manifest in [service, RULE, &route("sound", "v1", "")] {
+        world
+            .apply(&serde_saphyr::from_str(manifest).unwrap())
+            .unwrap();
+    }
+    Snapshot::new(world)
+}

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use outrigger_e2e::cluster::{Cluster, Node};
-use outrigger_e2e::demo::{Screen, Stage, bookinfo, gateway, install, routing, traffic};
-use outrigger_e2e::images::local::{self, Local};
+use outrigger_e2e::demo::{Screen, Stage, bookinfo, gateway, install, local, routing, traffic};
+use outrigger_e2e::images::local::{Local, build};
 use outrigger_e2e::requires;
 
 /// The shared node with the control plane and bookinfo on it, or nothing where no node can run.
@@ -15,7 +15,7 @@ fn stage() -> Option<Stage<'static>> {
     requires::node().ok()?;
     let set_up = || {
         let screen = SCREEN.get_or_init(Screen::new);
-        let images = IMAGES.get_or_init(|| local::build(screen).unwrap());
+        let images = IMAGES.get_or_init(|| build(screen).unwrap());
         let node = Node::shared(screen).unwrap();
         node.load_images(&images.archives).unwrap();
         let stage = Stage {
@@ -121,4 +121,9 @@ fn port_of_a_gateway_comes_and_goes_and_no_other_port_changes() {
         "{ports:?}"
     );
     ports.check().unwrap();
+}
+
+#[test]
+fn without_a_node_the_demo_shows_all_that_needs_no_pods() {
+    local::run(&Screen::new()).unwrap();
 }

@@ -200,6 +200,29 @@ fn injector_gets_the_mesh_config_and_the_values_it_shares_with_istio() {
 }
 
 #[test]
+fn injector_hears_of_resources_that_were_taken_away() {
+    let resources = |values: &[&str]| {
+        let text = object("ConfigMap", values)["data"]["values"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let values: Value = serde_saphyr::from_str(&text).unwrap();
+        values["global"]["proxy"]["resources"].clone()
+    };
+    let without_limits = resources(&["global.proxy.resources.limits=null"]);
+    assert_eq!(
+        without_limits["limits"],
+        serde_json::json!({"cpu": null, "memory": null})
+    );
+    assert_eq!(without_limits["requests"]["cpu"], "100m");
+    let without_any = resources(&["global.proxy.resources=null"]);
+    assert_eq!(
+        without_any["requests"],
+        serde_json::json!({"cpu": null, "memory": null})
+    );
+}
+
+#[test]
 fn every_value_of_the_chart_is_known_to_its_notes() {
     let read = |name: &str| -> Value {
         serde_saphyr::from_str(&fs::read_to_string(format!("{CHART}/{name}")).unwrap()).unwrap()

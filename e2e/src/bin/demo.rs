@@ -1,5 +1,7 @@
 //! `cargo demo`: the main job, end to end, on a real Kubernetes that it starts itself.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use outrigger_e2e::demo;
 
@@ -28,16 +30,23 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     // `cargo demo down` and `cargo demo -- down` mean the same: the alias ends with `--` already.
     let arguments = std::env::args_os()
         .enumerate()
         .filter(|(at, word)| !(*at == 1 && word == "--"));
     let cli = Cli::parse_from(arguments.map(|(_, word)| word));
-    match cli.command {
+    let outcome = match cli.command {
         None => demo::run(&cli.options),
         Some(Command::Down) => demo::down(),
         Some(Command::Setup) => demo::setup(&cli.options),
         Some(Command::Which { program }) => demo::which(&program),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -6,7 +6,7 @@
 pub mod bookinfo;
 pub mod gateway;
 pub mod install;
-mod local;
+pub mod local;
 pub mod routing;
 mod screen;
 mod stage;

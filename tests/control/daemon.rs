@@ -25,12 +25,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one under this name that reaches the API server by `kubeconfig`, and waits until it listens.
     pub fn start(name: &str, kubeconfig: &Path, flags: &[&str]) -> Daemon {
+        let program = Path::new(env!("CARGO_BIN_EXE_outriggerd"));
+        Daemon::start_program(program, name, kubeconfig, flags)
+    }
+
+    /// Like [`Daemon::start`], of another build.
+    pub fn start_program(program: &Path, name: &str, kubeconfig: &Path, flags: &[&str]) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         // It ends with the thread that started it, however that ends.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(env!("CARGO_BIN_EXE_outriggerd"))
+            .arg(program)
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--pod-name={name}"))
             .arg(format!("--config-dir={}", folder.path().display()))

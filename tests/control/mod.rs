@@ -4,6 +4,7 @@ mod certificates;
 mod daemon;
 mod faults;
 mod leader;
+mod scale;
 mod status;
 
 use std::path::PathBuf;

@@ -370,3 +370,33 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patch_holds_our_ports_and_the_uid_and_nothing_else_of_the_service() {
+        let key = ObjectKey::new(Kind::Service, "edge", "gateway");
+        let mut plan = ServicePlan {
+            uid: "uid-1".to_owned(),
+            ports: Vec::new(),
+            in_sync: false,
+        };
+        // Without the uid, an apply to a Service that is gone would make one without a selector.
+        let metadata = json!({"name": "gateway", "namespace": "edge", "uid": "uid-1"});
+        let nothing = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
+        assert_eq!(desired(&key, &plan), nothing);
+
+        plan.ports.push(PlannedPort {
+            name: "http-8088".to_owned(),
+            port: 8088,
+            target_port: 8088,
+            app_protocol: "http".to_owned(),
+        });
+        let port = json!({"name": "http-8088", "port": 8088, "targetPort": 8088, "protocol": "TCP", "appProtocol": "http"});
+        let mut one = nothing;
+        one["spec"] = json!({"ports": [port]});
+        assert_eq!(desired(&key, &plan), one);
+    }
+}

@@ -94,7 +94,7 @@ impl Daemon {
         });
         samples
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+            .fold(0.0, |sum, sample| sum + sample)
     }
 
     /// Waits until a metric is at least this.

@@ -108,7 +108,8 @@ impl Notices {
 
 /// Writes Events.
 pub struct EventWriter {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
     notices: mpsc::Receiver<Notice>,
     leadership: Leadership,
     written: Counter,
@@ -140,7 +141,8 @@ impl EventWriter {
         };
         let (sender, notices) = mpsc::channel(QUEUE);
         let writer = Self {
-            recorder: Recorder::new(client, reporter),
+            client,
+            reporter,
             notices,
             leadership,
             written,
@@ -192,7 +194,10 @@ impl EventWriter {
             action: "Analyze".to_owned(),
             secondary: None,
         };
-        let written = timeout(WRITE_TIME, self.recorder.publish(&event, &reference));
+        // A recorder for each: one that lives on takes the next event of the same reason for a repetition of the first
+        // and keeps that one's note, which names what was wrong before and not what is wrong now.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let written = timeout(WRITE_TIME, recorder.publish(&event, &reference));
         match written.await {
             Ok(Ok(())) => {
                 self.written.inc();

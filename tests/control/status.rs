@@ -34,6 +34,17 @@ fn route_to_an_unknown_subset_is_reported_where_people_look_and_cleared_when_cur
     };
     wait::until(SOON, "a warning event", describes).unwrap();
 
+    // Wrong in another way, for the same reason: the event must say what is wrong now.
+    cluster.apply(&virtual_service(ns, "v5")).unwrap();
+    let describes = || {
+        let text = cluster.kubectl(&["describe", "virtualservice/reviews", "-n", ns])?;
+        let events = text.split("Events:").last().unwrap_or_default();
+        let of = |subset: &str| events.contains(&format!("\"{subset}\""));
+        ensure!(of("v4") && of("v5"), "{text}");
+        Ok(())
+    };
+    wait::until(SOON, "an event with the new message", describes).unwrap();
+
     cluster.apply(&virtual_service(ns, "v2")).unwrap();
     wait_for_ready(cluster, ns, "virtualservice/reviews", "True");
     let object = read(cluster, ns, "virtualservice/reviews").unwrap();

@@ -29,7 +29,7 @@ metadata: {name: writer}
 rules:
   - {apiGroups: [networking.istio.io], resources: ['*'], verbs: [get, list, watch]}
   - {apiGroups: [''], resources: [namespaces, pods, services], verbs: [get, list, watch]}
-  - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+  - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
   - {apiGroups: [''], resources: [services], verbs: [patch]}
   - {apiGroups: [''], resources: [configmaps], resourceNames: [outrigger-gateway-ports], verbs: [list, create, patch]}
   - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}

@@ -1,7 +1,7 @@
 //! Takes what the watches found out into the World and publishes a new Snapshot of it, at most every few milliseconds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::watch::Input;
+use super::watch::{Input, State, States};
 use crate::{
     analysis::Snapshot,
     api::kind::Kind,
@@ -44,6 +44,9 @@ pub struct News {
     pub snapshot: Arc<Snapshot>,
     /// The objects that changed, or whose verdict did, each with the time of its first change.
     pub changed: BTreeMap<ObjectKey, Instant>,
+    /// What the Snapshot was made from: the kinds that were listed, are not installed or may not be read. The watches
+    /// themselves are ahead of it, so only this tells what the Snapshot lacks.
+    pub inputs: Arc<States>,
 }
 
 /// A view of the Snapshots that loses no change, however slowly it is read.
@@ -64,6 +67,7 @@ impl Changes {
         News {
             snapshot: Arc::clone(&news.snapshot),
             changed: std::mem::take(&mut news.changed),
+            inputs: Arc::clone(&news.inputs),
         }
     }
 }
@@ -81,17 +85,24 @@ pub struct Engine {
     subscribers: Vec<Arc<Mutex<News>>>,
     /// Kinds whose first list (or refusal) is still to come: before that a Snapshot would miss objects.
     unlisted: BTreeSet<Kind>,
+    /// What is known of the kinds that are not unlisted any more.
+    states: Arc<States>,
     pending: Pending,
     metrics: Metrics,
 }
 
-/// What has come since the last Snapshot.
+/// What has come since the last Snapshot; however long that takes, no more than an entry for each object.
 #[derive(Default)]
 struct Pending {
-    changes: Vec<Change>,
-    times: BTreeMap<ObjectKey, Instant>,
+    changes: BTreeMap<ObjectKey, Waiting>,
     first: Option<Instant>,
     last: Option<Instant>,
+}
+
+/// The changes of one object.
+struct Waiting {
+    content: bool,
+    since: Instant,
 }
 
 impl Pending {
@@ -102,8 +113,11 @@ impl Pending {
 
     fn add(&mut self, change: Change, now: Instant) {
         self.note(now);
-        self.times.entry(change.key.clone()).or_insert(now);
-        self.changes.push(change);
+        let waiting = self.changes.entry(change.key).or_insert(Waiting {
+            content: false,
+            since: now,
+        });
+        waiting.content |= change.content;
     }
 
     /// When the next Snapshot is due.
@@ -162,6 +176,7 @@ impl Engine {
             snapshot,
             subscribers: Vec::new(),
             unlisted: kinds.into_iter().collect(),
+            states: Arc::default(),
             pending: Pending::default(),
             metrics: Metrics::register(registry),
         }
@@ -177,6 +192,7 @@ impl Engine {
         let news = Arc::new(Mutex::new(News {
             snapshot: Arc::clone(&self.snapshot),
             changed: BTreeMap::new(),
+            inputs: Arc::clone(&self.states),
         }));
         self.subscribers.push(Arc::clone(&news));
         Changes {
@@ -217,13 +233,15 @@ impl Engine {
                     self.pending.add(change, now);
                 }
             }
-            Input::Listed(kind, keys) => {
-                for change in self.world.retain(kind, |key| keys.contains(key)) {
-                    self.pending.add(change, now);
-                }
-                self.settle(kind, now);
+            Input::Listed(kind, version, keys) => {
+                self.retain(kind, &keys, now);
+                self.settle(kind, State::Watched { version }, now);
             }
-            Input::Denied(kind) => self.settle(kind, now),
+            Input::Absent(kind) => {
+                self.retain(kind, &HashSet::new(), now);
+                self.settle(kind, State::Absent, now);
+            }
+            Input::Denied(kind, why) => self.settle(kind, State::Denied(why), now),
             Input::Settings(settings) => {
                 self.world = self.world.clone().with_settings(settings);
                 self.pending.note(now);
@@ -231,20 +249,31 @@ impl Engine {
         }
     }
 
-    /// Once nothing is missing any more there is a Snapshot to publish, even one without objects.
-    fn settle(&mut self, kind: Kind, now: Instant) {
-        if self.unlisted.remove(&kind) && self.unlisted.is_empty() {
+    fn retain(&mut self, kind: Kind, keys: &HashSet<ObjectKey>, now: Instant) {
+        for change in self.world.retain(kind, |key| keys.contains(key)) {
+            self.pending.add(change, now);
+        }
+    }
+
+    /// What is known of a kind is to be told with the next Snapshot, even if no object has changed.
+    fn settle(&mut self, kind: Kind, state: State, now: Instant) {
+        self.unlisted.remove(&kind);
+        if self.states.get(&kind) != Some(&state) {
+            Arc::make_mut(&mut self.states).insert(kind, state);
             self.pending.note(now);
         }
     }
 
     fn publish(&mut self) {
-        let Pending {
-            changes,
-            times,
-            first,
-            ..
-        } = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(&mut self.pending);
+        let changes: Vec<Change> = pending
+            .changes
+            .iter()
+            .map(|(key, waiting)| Change {
+                key: key.clone(),
+                content: waiting.content,
+            })
+            .collect();
         let started = Instant::now();
         let (snapshot, concerned) = self.snapshot.update(self.world.clone(), &changes);
         self.snapshot = Arc::new(snapshot);
@@ -263,13 +292,17 @@ impl Engine {
             ?took,
             "new snapshot"
         );
-        let since = first.unwrap_or(started);
+        let first = pending.first.unwrap_or(started);
         for subscriber in &self.subscribers {
             let mut news = lock(subscriber);
             news.snapshot = Arc::clone(&self.snapshot);
+            news.inputs = Arc::clone(&self.states);
             for key in &concerned {
-                let time = times.get(key).copied().unwrap_or(since);
-                news.changed.entry(key.clone()).or_insert(time);
+                let since = pending
+                    .changes
+                    .get(key)
+                    .map_or(first, |waiting| waiting.since);
+                news.changed.entry(key.clone()).or_insert(since);
             }
         }
         self.snapshots.send_replace(Arc::clone(&self.snapshot));
@@ -280,5 +313,73 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn service(resource_version: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "reviews", "namespace": "shop", "resourceVersion": resource_version},
+        })
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new(Kind::Service, "shop", "reviews")
+    }
+
+    fn running() -> (mpsc::Sender<Input>, Changes) {
+        let (inputs, queue) = mpsc::channel(QUEUE);
+        let kinds = [Kind::Service];
+        let mut engine = Engine::new(queue, Settings::default(), kinds, &mut Registry::default());
+        let changes = engine.changes();
+        tokio::spawn(engine.run(std::future::pending()));
+        (inputs, changes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_counts_as_read_only_with_the_snapshot_that_holds_all_of_it() {
+        let (inputs, mut changes) = running();
+        let denied = State::Denied("forbidden".to_owned());
+        inputs
+            .send(Input::Denied(Kind::Service, "forbidden".to_owned()))
+            .await
+            .unwrap();
+        let news = changes.next().await;
+        assert_eq!(news.inputs.get(&Kind::Service), Some(&denied));
+
+        // It may be read now, and the list has begun.
+        inputs.send(Input::Apply(service("1"))).await.unwrap();
+        let news = changes.next().await;
+        assert_eq!(news.inputs.get(&Kind::Service), Some(&denied));
+
+        let listed = Input::Listed(Kind::Service, "v1", HashSet::from([key()]));
+        inputs.send(listed).await.unwrap();
+        let news = changes.next().await;
+        let watched = State::Watched { version: "v1" };
+        assert_eq!(news.inputs.get(&Kind::Service), Some(&watched));
+        assert!(news.snapshot.world().contains(&key()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_the_first_list_is_complete_nothing_is_published_and_an_object_waits_once() {
+        let (_inputs, queue) = mpsc::channel(QUEUE);
+        let kinds = [Kind::Service];
+        let mut engine = Engine::new(queue, Settings::default(), kinds, &mut Registry::default());
+        for version in 1..=100 {
+            engine.take(Input::Apply(service(&version.to_string())));
+        }
+        assert_eq!(engine.pending.changes.len(), 1);
+        assert!(engine.pending.changes[&key()].content);
+        let mut published = engine.snapshots();
+        tokio::spawn(engine.run(std::future::pending()));
+        tokio::time::timeout(AT_MOST * 2, published.changed())
+            .await
+            .unwrap_err();
     }
 }

@@ -27,13 +27,12 @@ use prometheus_client::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    engine::Changes,
+    engine::{Changes, News},
     events::{self, Notices},
     lease::Leadership,
     watch::{State, States, resource},
@@ -78,12 +77,13 @@ pub struct StatusWriter {
     client: Client,
     manager: String,
     changes: Changes,
-    states: watch::Receiver<States>,
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
 
     snapshot: Option<Arc<Snapshot>>,
+    /// What the Snapshot was made from.
+    inputs: Arc<States>,
     /// Objects to compare, each with the time since which it waits.
     pending: BTreeMap<ObjectKey, Instant>,
     /// Objects whose write failed.
@@ -177,7 +177,6 @@ impl StatusWriter {
         client: Client,
         manager: String,
         changes: Changes,
-        states: watch::Receiver<States>,
         leadership: Leadership,
         notices: Notices,
         registry: &mut Registry,
@@ -186,11 +185,11 @@ impl StatusWriter {
             client,
             manager,
             changes,
-            states,
             leadership,
             notices,
             metrics: Metrics::register(registry),
             snapshot: None,
+            inputs: Arc::default(),
             pending: BTreeMap::new(),
             failed: BTreeSet::new(),
             based_on: HashMap::new(),
@@ -203,21 +202,14 @@ impl StatusWriter {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut leadership = self.leadership.clone();
-        let mut states = self.states.clone();
         let mut tick = interval(RETRY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                news = self.changes.next() => {
-                    self.snapshot = Some(news.snapshot);
-                    for (key, since) in news.changed {
-                        self.pending.entry(key).or_insert(since);
-                    }
-                }
+                news = self.changes.next() => self.take(news),
                 () = leadership.changed() => self.compare_all(),
-                Ok(()) = states.changed() => self.compare_all(),
                 Some(written) = self.writes.join_next() => {
                     if let Ok(written) = written {
                         self.settle(written);
@@ -239,6 +231,18 @@ impl StatusWriter {
         while self.writes.join_next().await.is_some() {}
     }
 
+    fn take(&mut self, news: News) {
+        self.snapshot = Some(news.snapshot);
+        for (key, since) in news.changed {
+            self.pending.entry(key).or_insert(since);
+        }
+        if self.inputs != news.inputs {
+            self.inputs = news.inputs;
+            // What was held back for want of a kind may be due now.
+            self.compare_all();
+        }
+    }
+
     fn compare_all(&mut self) {
         let Some(snapshot) = &self.snapshot else {
             return;
@@ -254,7 +258,7 @@ impl StatusWriter {
 
     /// Compares what is pending and starts the writes that are due, as many as may run.
     fn write_pending(&mut self) {
-        if !self.leadership.is_held() || !self.can_judge() {
+        if !self.leadership.is_held() || !can_judge(&self.inputs) {
             // Gaining the Lease, or reading what was missing, compares everything.
             self.pending.clear();
             self.failed.clear();
@@ -277,10 +281,6 @@ impl StatusWriter {
         self.pending.append(&mut postponed);
     }
 
-    fn can_judge(&self) -> bool {
-        can_judge(&self.states.borrow())
-    }
-
     /// Compares one object's status with its verdict, and starts a write if they differ.
     fn compare(&mut self, snapshot: &Snapshot, key: ObjectKey, waiting_since: Instant) {
         if !key.kind.is_istio() {
@@ -295,7 +295,7 @@ impl StatusWriter {
             return;
         }
         self.based_on.remove(&key);
-        let Some(State::Watched { version }) = self.states.borrow().get(&key.kind).cloned() else {
+        let Some(&State::Watched { version }) = self.inputs.get(&key.kind) else {
             return;
         };
         let live = world.status(&key);

@@ -46,10 +46,12 @@ pub enum Input {
     Apply(Value),
     /// An object is gone.
     Delete(ObjectKey),
-    /// A list is complete: of this kind, only these objects are there.
-    Listed(Kind, HashSet<ObjectKey>),
-    /// The kind may not be read. What was known of it stays.
-    Denied(Kind),
+    /// A list is complete: of this kind, which is watched in this version, only these objects are there.
+    Listed(Kind, &'static str, HashSet<ObjectKey>),
+    /// The kind's CRD is not installed, so none of its objects is there.
+    Absent(Kind),
+    /// The kind may not be read, and why. What was known of it stays.
+    Denied(Kind, String),
     /// The mesh-wide settings are others now.
     Settings(Settings),
 }
@@ -193,14 +195,12 @@ impl Watch {
                 End::Closed => return,
                 End::Gone => {
                     self.set(State::Absent);
-                    // Whatever there was of it went with its CRD.
-                    let nothing = HashSet::new();
-                    self.inputs.send(Input::Listed(self.kind, nothing)).await
+                    self.inputs.send(Input::Absent(self.kind)).await
                 }
                 End::Denied(why) => {
                     self.errors.inc();
-                    self.set(State::Denied(why));
-                    self.inputs.send(Input::Denied(self.kind)).await
+                    self.set(State::Denied(why.clone()));
+                    self.inputs.send(Input::Denied(self.kind, why)).await
                 }
             };
             if sent.is_err() {
@@ -256,7 +256,10 @@ impl Watch {
                 Ok(Event::InitDone) => {
                     let keys = std::mem::take(&mut listed);
                     tracing::debug!(kind = %self.kind, version, objects = keys.len(), "listed");
-                    let fed = self.inputs.send(Input::Listed(self.kind, keys)).await;
+                    let fed = self
+                        .inputs
+                        .send(Input::Listed(self.kind, version, keys))
+                        .await;
                     self.set(State::Watched { version });
                     fed
                 }

@@ -212,7 +212,7 @@ impl App {
         let mut engine = Engine::new(queue, settings, Kind::all(), &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
-            self.start_writers(&mut engine, &states, leadership);
+            self.start_writers(&mut engine, leadership);
         }
         self.tasks.spawn("engine", engine.run(self.ending()));
         let waiting = self.readiness.block("watches", "the first lists");
@@ -228,12 +228,7 @@ impl App {
     }
 
     /// Status, ports of gateways, and events, which only the default revision writes.
-    fn start_writers(
-        &mut self,
-        engine: &mut Engine,
-        states: &watch::Sender<States>,
-        leadership: &Leadership,
-    ) {
+    fn start_writers(&mut self, engine: &mut Engine, leadership: &Leadership) {
         let (events, notices) = EventWriter::new(
             self.client.clone(),
             self.args.identity(),
@@ -244,15 +239,13 @@ impl App {
             self.client.clone(),
             self.args.of_revision("outrigger-status"),
             engine.changes(),
-            states.subscribe(),
             leadership.clone(),
             notices.clone(),
             &mut self.registry,
         );
         let services = ServiceWriter::new(
             self.client.clone(),
-            engine.snapshots(),
-            states.subscribe(),
+            engine.changes(),
             leadership.clone(),
             notices,
             &mut self.registry,

@@ -89,17 +89,10 @@ async fn run(client: Client) {
         );
         tokio::spawn(watch.run(std::future::pending()));
     }
-    let engine = Engine::new(queue, Settings::default(), Kind::all(), &mut registry);
+    let mut engine = Engine::new(queue, Settings::default(), Kind::all(), &mut registry);
     let (events, notices) =
         EventWriter::new(client.clone(), identity, leadership.clone(), &mut registry);
-    let writer = ServiceWriter::new(
-        client,
-        engine.snapshots(),
-        states.subscribe(),
-        leadership,
-        notices,
-        &mut registry,
-    );
+    let writer = ServiceWriter::new(client, engine.changes(), leadership, notices, &mut registry);
     let _registry = Arc::new(registry);
     tokio::join!(
         election.run(std::future::pending()),

@@ -26,18 +26,15 @@ use kube::{
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{
+    engine::Changes,
     events::{Notice, Notices, Transition},
     lease::Leadership,
     watch::{State, States},
 };
 use crate::{
-    analysis::Snapshot,
     api::{annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
     gateway::{Plan, PlannedPort, ServicePlan},
     world::ObjectKey,
@@ -56,15 +53,21 @@ const RESYNC: Duration = Duration::from_secs(60);
 /// that is gone, so nothing is written.
 const PLAN_NEEDS: [Kind; 3] = [Kind::Gateway, Kind::Service, Kind::Pod];
 
+/// Whether everything that a plan rests on was listed and is watched.
+fn can_plan(inputs: &States) -> bool {
+    PLAN_NEEDS
+        .iter()
+        .all(|kind| matches!(inputs.get(kind), Some(State::Watched { .. })))
+}
+
 /// The writer of gateways' ports.
 pub struct ServiceWriter {
     client: Client,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    states: watch::Receiver<States>,
+    changes: Changes,
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
-    /// `None` until the first Snapshot that holds every object.
+    /// `None` while a Snapshot may lack what it rests on.
     plan: Option<Arc<Plan>>,
     pace: Pace,
     listeners: ListenerWriter,
@@ -143,8 +146,7 @@ impl ServiceWriter {
     /// A writer of what the Snapshots lead to.
     pub fn new(
         client: Client,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
-        states: watch::Receiver<States>,
+        changes: Changes,
         leadership: Leadership,
         notices: Notices,
         registry: &mut Registry,
@@ -152,8 +154,7 @@ impl ServiceWriter {
         Self {
             listeners: ListenerWriter::new(client.clone(), leadership.clone()),
             client,
-            snapshots,
-            states,
+            changes,
             leadership,
             notices,
             metrics: Metrics::register(registry),
@@ -166,39 +167,28 @@ impl ServiceWriter {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut leadership = self.leadership.clone();
-        let mut states = self.states.clone();
         let mut tick = interval(RESYNC);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = None;
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
-                Ok(()) = self.snapshots.changed() => {
-                    let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-                    self.plan = Some(Arc::clone(snapshot.ports()));
+                news = self.changes.next() => {
+                    self.plan = can_plan(&news.inputs).then(|| Arc::clone(news.snapshot.ports()));
                 }
                 () = leadership.changed() => {
                     self.pace = Pace::default();
                     self.listeners.look_again();
                 }
-                Ok(()) = states.changed() => {}
                 _ = tick.tick() => self.listeners.look_again(),
                 () = until(due) => {}
             }
-            due = if self.leadership.is_held() && self.can_plan() {
+            due = if self.leadership.is_held() {
                 self.write_what_differs().await
             } else {
                 None
             };
         }
-    }
-
-    /// Whether everything that the plan rests on was listed and is watched.
-    fn can_plan(&self) -> bool {
-        let states = self.states.borrow();
-        PLAN_NEEDS
-            .iter()
-            .all(|kind| matches!(states.get(kind), Some(State::Watched { .. })))
     }
 
     /// Writes what is due, and returns when more will be.

@@ -24,10 +24,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{certificates, lease::Leadership};
+use super::{
+    certificates,
+    lease::{Leadership, WriteError},
+};
 
 /// When a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// The least time from one write to the next: what overwrites a bundle as soon as it is right must not be fought
+/// without end.
+const PAUSE: Duration = Duration::from_secs(1);
 /// When live and desired are compared although nothing happened.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -80,6 +86,7 @@ pub struct CaBundle {
     certificates: watch::Receiver<certificates::State>,
     published: watch::Sender<Published>,
     live: Option<DynamicObject>,
+    last_write: Option<Instant>,
     metrics: Metrics,
 }
 
@@ -135,6 +142,7 @@ impl CaBundle {
             certificates,
             published,
             live: None,
+            last_write: None,
             metrics,
         };
         (keeper, receiver)
@@ -193,19 +201,19 @@ impl CaBundle {
         else {
             return LOOK_AGAIN;
         };
-        if !self.leadership.is_held() {
-            return LOOK_AGAIN;
+        let now = Instant::now();
+        if let Some(next) = self.last_write.map(|at| at + PAUSE).filter(|at| *at > now) {
+            return next - now;
         }
         let labels = Labels {
             kind: self.configuration.kind(),
         };
         let params = PatchParams::apply(&self.manager).force();
-        match self
-            .api
-            .patch(&self.name, &params, &Patch::Apply(&patch))
-            .await
-        {
+        let patch = Patch::Apply(&patch);
+        let write = self.api.patch(&self.name, &params, &patch);
+        match self.leadership.write(write).await {
             Ok(object) => {
+                self.last_write = Some(now);
                 self.metrics.writes.get_or_create(&labels).inc();
                 tracing::info!(
                     name = self.name,
@@ -215,6 +223,7 @@ impl CaBundle {
                 self.learn(Some(object));
                 LOOK_AGAIN
             }
+            Err(WriteError::NotLeader) => LOOK_AGAIN,
             Err(error) => {
                 self.metrics.failures.get_or_create(&labels).inc();
                 tracing::warn!(name = self.name, kind = labels.kind, %error, "cannot publish the caBundle; trying again");

@@ -14,10 +14,10 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use super::lease::Leadership;
+use super::lease::{Leadership, WriteError};
 use crate::{
     analysis::conditions::{ACCEPTED, CONFLICTED, Condition, PORTS_EXPOSED, READY, RESOLVED_REFS},
     world::ObjectKey,
@@ -29,8 +29,6 @@ const QUEUE: usize = 1024;
 const BURST: u32 = 50;
 /// … and the time from one to the next after that.
 const PACE: Duration = Duration::from_millis(100);
-/// How long one event may take to be written.
-const WRITE_TIME: Duration = Duration::from_secs(10);
 /// Longest note of an event, in bytes; the API server refuses more.
 const NOTE_LIMIT: usize = 1024;
 
@@ -165,9 +163,7 @@ impl EventWriter {
                     () = &mut shutdown => return,
                     () = sleep_until(pace.next(Instant::now())) => {}
                 }
-                if self.leadership.is_held() {
-                    self.write(&notice, transition).await;
-                }
+                self.write(&notice, transition).await;
             }
         }
     }
@@ -197,18 +193,15 @@ impl EventWriter {
         // A recorder for each: one that lives on takes the next event of the same reason for a repetition of the first
         // and keeps that one's note, which names what was wrong before and not what is wrong now.
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        let written = timeout(WRITE_TIME, recorder.publish(&event, &reference));
-        match written.await {
-            Ok(Ok(())) => {
+        let publishing = recorder.publish(&event, &reference);
+        match self.leadership.write(publishing).await {
+            Ok(()) => {
                 self.written.inc();
             }
-            Ok(Err(error)) => {
+            Err(WriteError::NotLeader) => {}
+            Err(error) => {
                 self.failed.inc();
                 tracing::warn!(%object, %error, "cannot write an event");
-            }
-            Err(_) => {
-                self.failed.inc();
-                tracing::warn!(%object, "cannot write an event: the API server did not answer in time");
             }
         }
     }

@@ -25,10 +25,12 @@ use tokio::{
 pub const DURATION: Duration = Duration::from_secs(15);
 /// For how long after its last renewal a holder may write. Shorter than [`DURATION`], so there are never two writers.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a write may take: one that begins right before the deadline is over when another replica may begin.
+pub const WRITE_TIME: Duration = Duration::from_secs(DURATION.as_secs() - RENEW_DEADLINE.as_secs());
 /// From one attempt to renew or to take the Lease to the next.
 pub const RETRY: Duration = Duration::from_secs(2);
 
-/// Whether this replica may write, to be asked right before each write. Cheap to clone.
+/// Whether this replica may write; every write of a leader goes through [`Leadership::write`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Leadership(watch::Receiver<Option<Instant>>);
 
@@ -36,6 +38,23 @@ impl Leadership {
     /// Whether this replica holds the Lease and its renew deadline has not passed.
     pub fn is_held(&self) -> bool {
         self.0.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Lets `write` happen if this replica may write now, for [`WRITE_TIME`] at most.
+    ///
+    /// # Errors
+    /// When it may not, when the time is over, and whatever the write itself ends with.
+    pub async fn write<T>(
+        &self,
+        write: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, WriteError> {
+        if !self.is_held() {
+            return Err(WriteError::NotLeader);
+        }
+        match timeout(WRITE_TIME, write).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(WriteError::Slow),
+        }
     }
 
     /// Ready when the Lease was gained or lost since the last call; renewals don't count.
@@ -46,13 +65,6 @@ impl Leadership {
         }
     }
 
-    /// Ready as soon as this replica holds the Lease.
-    pub async fn gained(&mut self) {
-        while !self.is_held() {
-            self.changed().await;
-        }
-    }
-
     /// A leadership that is always held, for what runs without replicas.
     #[cfg(test)]
     pub fn always() -> Self {
@@ -60,6 +72,20 @@ impl Leadership {
         drop(sender);
         Self(receiver)
     }
+}
+
+/// Why a write of the leader's did not happen, or is not known to have.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Another replica writes now.
+    #[error("this replica is no longer the leader")]
+    NotLeader,
+    /// It may still have happened.
+    #[error("the API server did not answer within {WRITE_TIME:?}")]
+    Slow,
+    /// The API server could not be reached, or refused it.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
 }
 
 /// A candidate of the election.
@@ -212,7 +238,8 @@ impl Election {
 
     fn gained(&self, until: Instant) {
         self.held.send_if_modified(|held| {
-            let news = held.is_none();
+            // A renewal that comes after the deadline is a gain: meanwhile nothing was written.
+            let news = held.is_none_or(|until| until <= Instant::now());
             *held = Some(until);
             if news {
                 tracing::info!(lease = self.name, "this replica holds the Lease and writes");
@@ -325,6 +352,49 @@ mod tests {
         assert!(may_take(Some(&lease), "a", seen, at(1)), "a renewal");
         assert!(may_take(Some(&held_by("")), "b", seen, at(0)), "given back");
         assert!(may_take(None, "b", seen, at(0)), "an empty Lease");
+    }
+
+    fn election() -> (Election, Leadership) {
+        // Nothing is sent.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nowhere = kube::Config::new(axum::http::Uri::from_static("http://127.0.0.1:9"));
+        let api = Api::namespaced(kube::Client::try_from(nowhere).unwrap(), "ns");
+        let mut registry = Registry::default();
+        Election::new(api, "lease".to_owned(), "a".to_owned(), &mut registry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_after_the_deadline_is_a_gain_and_one_before_it_is_not() {
+        let (election, mut leadership) = election();
+        election.gained(Instant::now() + RENEW_DEADLINE);
+        leadership.changed().await;
+        election.gained(Instant::now() + RENEW_DEADLINE);
+        assert!(!leadership.0.has_changed().unwrap());
+        tokio::time::advance(RENEW_DEADLINE).await;
+        assert!(!leadership.is_held());
+        election.gained(Instant::now() + RENEW_DEADLINE);
+        leadership.changed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_write_of_a_leader_reaches_into_the_time_of_the_next() {
+        let (election, leadership) = election();
+        let never = || std::future::pending::<kube::Result<()>>();
+        let refused = leadership.write(async { panic!("not to be begun") as kube::Result<()> });
+        assert!(matches!(refused.await, Err(WriteError::NotLeader)));
+
+        let renewed = Instant::now();
+        election.gained(renewed + RENEW_DEADLINE);
+        tokio::time::advance(RENEW_DEADLINE - Duration::from_millis(1)).await;
+        assert!(matches!(
+            leadership.write(never()).await,
+            Err(WriteError::Slow)
+        ));
+        assert!(renewed.elapsed() < DURATION);
+        assert!(matches!(
+            leadership.write(never()).await,
+            Err(WriteError::NotLeader)
+        ));
     }
 
     #[tokio::test(start_paused = true)]

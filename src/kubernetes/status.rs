@@ -28,13 +28,13 @@ use prometheus_client::{
 use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::{
     engine::{Changes, News},
     events::{self, Notices},
-    lease::Leadership,
+    lease::{Leadership, WriteError},
     watch::{State, States, resource},
 };
 use crate::{
@@ -45,8 +45,6 @@ use crate::{
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
-/// How long a write may take.
-const WRITE_TIME: Duration = Duration::from_secs(10);
 /// When failed writes are tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// When every object is compared again, after so many times [`RETRY`].
@@ -101,17 +99,7 @@ struct Written {
     based_on: String,
     waiting_since: Instant,
     notices: events::Notice,
-    result: Result<(), Failure>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("this replica is no longer the leader")]
-    NotLeader,
-    #[error("the API server did not answer within {WRITE_TIME:?}")]
-    Slow,
-    #[error(transparent)]
-    Api(#[from] kube::Error),
+    result: Result<(), WriteError>,
 }
 
 /// How a comparison or a write ended, as metrics tell it.
@@ -210,11 +198,11 @@ impl StatusWriter {
                 () = &mut shutdown => break,
                 news = self.changes.next() => self.take(news),
                 () = leadership.changed() => self.compare_all(),
-                Some(written) = self.writes.join_next() => {
-                    if let Ok(written) = written {
-                        self.settle(written);
-                    }
-                }
+                Some(written) = self.writes.join_next() => match written {
+                    Ok(written) => self.settle(written),
+                    // Nobody aborts a write, so it panicked; so does this task then, which ends the process.
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     if ticks.is_multiple_of(RESYNC) {
@@ -360,13 +348,13 @@ impl StatusWriter {
                 self.notices.send(notices);
                 self.based_on.insert(key, based_on);
             }
-            Err(Failure::Api(kube::Error::Api(status)))
+            Err(WriteError::Api(kube::Error::Api(status)))
                 if status.is_conflict() || status.is_not_found() =>
             {
                 counters.conflicts.get_or_create(&labels).inc();
                 self.based_on.insert(key, based_on);
             }
-            Err(Failure::NotLeader) => {}
+            Err(WriteError::NotLeader) => {}
             Err(error) => {
                 counters.failures.get_or_create(&labels).inc();
                 tracing::warn!(object = %key, %error, "cannot write status; trying again");
@@ -385,16 +373,10 @@ struct Write {
 }
 
 impl Write {
-    async fn run(self, name: &str) -> Result<(), Failure> {
-        if !self.leadership.is_held() {
-            return Err(Failure::NotLeader);
-        }
+    async fn run(self, name: &str) -> Result<(), WriteError> {
         let patch = Patch::Merge(&self.patch);
         let write = self.api.patch_status(name, &self.params, &patch);
-        match timeout(WRITE_TIME, write).await {
-            Ok(written) => Ok(written.map(|_| ())?),
-            Err(_) => Err(Failure::Slow),
-        }
+        self.leadership.write(write).await.map(drop)
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use self::{material::Material, plan::Step};
-use super::lease::Leadership;
+use super::lease::{Leadership, WriteError};
 
 /// When a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -253,12 +253,14 @@ impl Certificates {
 
     async fn write(&mut self, secret: &Secret) -> Duration {
         let params = PostParams::default();
-        let written = match &secret.metadata.resource_version {
-            // With its resourceVersion: whoever changed the Secret meanwhile wins.
-            Some(_) => self.api.replace(&self.settings.name, &params, secret).await,
-            None => self.api.create(&params, secret).await,
+        let write = async {
+            match &secret.metadata.resource_version {
+                // With its resourceVersion: whoever changed the Secret meanwhile wins.
+                Some(_) => self.api.replace(&self.settings.name, &params, secret).await,
+                None => self.api.create(&params, secret).await,
+            }
         };
-        match written {
+        match self.leadership.write(write).await {
             Ok(written) => {
                 self.metrics.writes.inc();
                 tracing::info!(
@@ -270,9 +272,12 @@ impl Certificates {
                 RETRY
             }
             // Somebody was faster: the watch brings what they wrote.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Err(WriteError::Api(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_already_exists() =>
+            {
                 RETRY
             }
+            Err(WriteError::NotLeader) => LOOK_AGAIN,
             Err(error) => {
                 self.metrics.failures.inc();
                 tracing::warn!(secret = self.settings.name, %error, "cannot write the webhooks' certificates; trying again");

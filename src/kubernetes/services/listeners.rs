@@ -16,13 +16,12 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{Failure, WRITE_TIME};
 use crate::{
     api::ownership::{GATEWAY_FIELD_MANAGER, GATEWAY_PORTS_CONFIG_MAP},
     gateway::Listeners,
-    kubernetes::lease::Leadership,
+    kubernetes::lease::{Leadership, WriteError},
 };
 
 /// The key of the ConfigMap that holds the ports: one a line, ascending.
@@ -71,7 +70,7 @@ impl ListenerWriter {
                 self.settled = Some(desired.clone());
                 self.retry_at = None;
             }
-            Err(Failure::NotLeader) => self.retry_at = None,
+            Err(WriteError::NotLeader) => self.retry_at = None,
             Err(error) => {
                 tracing::warn!(%error, "cannot tell gateways which ports to listen on; trying again");
                 self.retry_at = Some(now + RETRY);
@@ -80,13 +79,11 @@ impl ListenerWriter {
         self.retry_at
     }
 
-    async fn reconcile(&self, desired: &Desired) -> Result<(), Failure> {
+    async fn reconcile(&self, desired: &Desired) -> Result<(), WriteError> {
         let named = format!("metadata.name={GATEWAY_PORTS_CONFIG_MAP}");
         let all: Api<ConfigMap> = Api::all(self.client.clone());
         let params = ListParams::default().fields(&named);
-        let live = timeout(WRITE_TIME, all.list(&params))
-            .await
-            .map_err(|_| Failure::Slow)??;
+        let live = self.leadership.write(all.list(&params)).await?;
         let mut failure = None;
         for (namespace, ports) in differing(desired, &live.items) {
             // A namespace that is being deleted must not keep the others waiting.
@@ -97,10 +94,7 @@ impl ListenerWriter {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn apply(&self, namespace: &str, ports: String) -> Result<(), Failure> {
-        if !self.leadership.is_held() {
-            return Err(Failure::NotLeader);
-        }
+    async fn apply(&self, namespace: &str, ports: String) -> Result<(), WriteError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let map = json!({
             "apiVersion": "v1",
@@ -111,9 +105,7 @@ impl ListenerWriter {
         let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
         let patch = Patch::Apply(&map);
         let write = api.patch(GATEWAY_PORTS_CONFIG_MAP, &params, &patch);
-        timeout(WRITE_TIME, write)
-            .await
-            .map_err(|_| Failure::Slow)??;
+        self.leadership.write(write).await?;
         tracing::info!(
             namespace,
             ports = ports.trim_end().replace('\n', ","),

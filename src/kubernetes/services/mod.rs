@@ -26,12 +26,12 @@ use kube::{
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
     engine::Changes,
     events::{Notice, Notices, Transition},
-    lease::Leadership,
+    lease::{Leadership, WriteError},
     watch::{State, States},
 };
 use crate::{
@@ -44,8 +44,6 @@ use pace::Pace;
 
 /// Writes at a time.
 const CONCURRENCY: usize = 8;
-/// How long a write may take.
-const WRITE_TIME: Duration = Duration::from_secs(10);
 /// When everything is compared again: a write that was lost brings no event.
 const RESYNC: Duration = Duration::from_secs(60);
 
@@ -76,38 +74,28 @@ pub struct ServiceWriter {
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("this replica is no longer the leader")]
-    NotLeader,
-    #[error("the API server did not answer within {WRITE_TIME:?}")]
-    Slow,
     #[error("the object is gone, or another one has its name")]
     Gone,
     #[error("the API server refused it: {0}")]
     Refused(String),
     #[error(transparent)]
-    Api(kube::Error),
+    Write(WriteError),
 }
 
-impl From<kube::Error> for Failure {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.is_not_found() => Self::Gone,
-            // A uid that is another's is a conflict as well, but not one of field managers.
-            kube::Error::Api(status) if status.is_conflict() => {
-                if status
-                    .details
-                    .as_ref()
-                    .is_some_and(|details| !details.causes.is_empty())
-                {
-                    Self::Refused(status.message.clone())
-                } else {
-                    Self::Gone
-                }
-            }
-            kube::Error::Api(status) if status.is_invalid() => {
-                Self::Refused(status.message.clone())
-            }
-            error => Self::Api(error),
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        let WriteError::Api(kube::Error::Api(status)) = &error else {
+            return Self::Write(error);
+        };
+        // A uid that is another's is a conflict as well, but not one of field managers.
+        let details = status.details.as_ref();
+        let of_fields = details.is_some_and(|details| !details.causes.is_empty());
+        if status.is_invalid() || status.is_conflict() && of_fields {
+            Self::Refused(status.message.clone())
+        } else if status.is_not_found() || status.is_conflict() {
+            Self::Gone
+        } else {
+            Self::Write(error)
         }
     }
 }
@@ -236,7 +224,7 @@ impl ServiceWriter {
                 self.metrics.writes.inc();
                 tracing::info!(service = %key, ports, repeats, "wrote the ports that Gateways need");
             }
-            Err(Failure::Gone | Failure::NotLeader) => {}
+            Err(Failure::Gone | Failure::Write(WriteError::NotLeader)) => {}
             Err(error @ Failure::Refused(_)) => {
                 self.metrics.refusals.inc();
                 tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need");
@@ -272,17 +260,12 @@ impl Write {
     }
 
     async fn apply(&self) -> Result<(), Failure> {
-        if !self.leadership.is_held() {
-            return Err(Failure::NotLeader);
-        }
         let api: Api<Service> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let patch = desired(&self.key, &self.plan);
         let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
         let patch = Patch::Apply(&patch);
-        match timeout(WRITE_TIME, api.patch(&self.key.name, &params, &patch)).await {
-            Ok(written) => Ok(written.map(drop)?),
-            Err(_) => Err(Failure::Slow),
-        }
+        let write = api.patch(&self.key.name, &params, &patch);
+        Ok(self.leadership.write(write).await.map(drop)?)
     }
 }
 

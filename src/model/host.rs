@@ -9,10 +9,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host(Arc<str>);
 
+/// How many bytes of a text are looked at. No name is as long: DNS has 255, to which names for SNI add a port and a
+/// subset. Without a bound the wildcards above one long text would fill the memory.
+const LONGEST: usize = 512;
+
 impl Host {
-    /// A host as it is, without resolution.
+    /// A host as it is, without resolution. A text that is longer than any name counts by its beginning.
     pub fn new(name: &str) -> Host {
-        Host(reversed(name).into())
+        Host(reversed(&name[..name.floor_char_boundary(LONGEST)]).into())
     }
 
     /// What a host means in an object of `namespace`: a name without a dot is a Kubernetes service of that namespace,
@@ -41,6 +45,11 @@ impl Host {
             Some(prefix) => self == other || other.0.starts_with(prefix),
             None => self == other,
         }
+    }
+
+    /// Whether there are hosts that both stand for.
+    pub fn overlaps(&self, other: &Host) -> bool {
+        self.covers(other) || other.covers(self)
     }
 
     /// The wildcards that cover this host, itself left out; the longest first.
@@ -110,6 +119,27 @@ mod tests {
         assert!(!wildcard.covers(&Host::new("*")));
         assert!(Host::new("*").covers(&wildcard));
         assert!(!Host::new("a.example.com").covers(&wildcard));
+    }
+
+    #[test]
+    fn text_that_is_no_name_has_no_more_wildcards_than_a_name() {
+        let host = Host::new(&"\u{e9}.".repeat(500_000));
+        assert!(host.wildcards_above().count() <= LONGEST);
+    }
+
+    #[test]
+    fn hosts_overlap_where_one_covers_the_other() {
+        let overlap = |a, b| Host::new(a).overlaps(&Host::new(b));
+        for (a, b, expected) in [
+            ("*", "a.com", true),
+            ("*.a.com", "*.com", true),
+            ("a.com", "a.com", true),
+            ("*.a.com", "*.b.com", false),
+            ("a.com", "b.com", false),
+        ] {
+            assert_eq!(overlap(a, b), expected, "{a} {b}");
+            assert_eq!(overlap(b, a), expected, "{b} {a}");
+        }
     }
 
     #[test]

@@ -58,7 +58,10 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
             Some(Some(spec)) => hosts_for(spec, &key.namespace, namespace),
             None => Vec::new(),
         };
-        let fits = |host: &String| served.iter().any(|server| server.covers(&Host::new(host)));
+        let fits = |host: &String| {
+            let host = Host::new(host);
+            served.iter().any(|server| server.overlaps(&host))
+        };
         if !object.spec.hosts.iter().any(fits) {
             let hosts = object.spec.hosts.join(", ");
             let served = served
@@ -160,7 +163,7 @@ pub(super) fn servers_are_defined_once(
                         .hosts
                         .iter()
                         .map(|host| server_host(host))
-                        .any(|other| other.covers(&host) || host.covers(&other))
+                        .any(|other| other.overlaps(&host))
             };
             let rival = view.gateways_around(&host).find(|other| {
                 other.source != *object.key

@@ -11,18 +11,11 @@ use serde_json::{Value, json};
 use super::manifests::{self, Document};
 use crate::analysis::{Level, Message, Snapshot, diagnoses};
 use crate::api::kind::Kind;
+use crate::inject::policy::IGNORED_NAMESPACES;
 use crate::world::{ObjectKey, Settings, World};
 
 /// The exit status that says that problems were found; Istio's.
 const PROBLEMS_FOUND: u8 = 79;
-
-/// Namespaces of the cluster itself, whose objects are not analysed.
-const SYSTEM_NAMESPACES: [&str; 4] = [
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-    "local-path-storage",
-];
 
 /// Analyse manifests: validity of each object, and what they say about each other
 #[derive(Debug, clap::Args)]
@@ -144,9 +137,7 @@ impl Input {
         let is_list = object["kind"]
             .as_str()
             .is_some_and(|kind| kind.ends_with("List"));
-        if let (true, Some(Value::Array(items))) =
-            (is_list, object.get_mut("items").map(Value::take))
-        {
+        if is_list && let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) {
             for (place, item) in items.into_iter().enumerate() {
                 let path = if path.is_empty() {
                     format!("items[{place}]")
@@ -162,8 +153,9 @@ impl Input {
         }
         if object["metadata"]["namespace"]
             .as_str()
-            .is_some_and(|namespace| SYSTEM_NAMESPACES.contains(&namespace))
+            .is_some_and(|namespace| IGNORED_NAMESPACES.contains(&namespace))
         {
+            // The cluster's own objects are not for its users to mend.
             return;
         }
         match self.world.apply(&object) {

@@ -1,5 +1,6 @@
 //! Manifests on disk: which files, which documents in them, which line a field stands on.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub struct Document {
     /// The line of the file on which the document begins, from 1.
     pub line: usize,
     text: String,
+    /// Where its fields stand, from the first question on: a list of a whole cluster's objects has many messages.
+    /// `None` when that cannot be told.
+    outline: OnceCell<Option<Node>>,
 }
 
 /// A document that cannot be read.
@@ -85,6 +89,7 @@ fn split(file: &str, text: &str) -> Vec<Document> {
             file: file.to_owned(),
             line: document.line,
             text: document.text.to_owned(),
+            outline: OnceCell::new(),
         })
         .collect()
 }
@@ -103,21 +108,24 @@ impl Document {
 
     /// The line of the file on which a field stands, or the nearest field around it that exists.
     pub fn line_of(&self, path: &str) -> usize {
-        let Ok(root) =
-            serde_saphyr::from_str_with_options::<Node>(&self.text, yaml::options(&self.text))
-        else {
-            return self.line;
-        };
-        self.line + root.find(path).line.max(1) - 1
+        let outline = self.outline.get_or_init(|| {
+            serde_saphyr::from_str_with_options(&self.text, yaml::options(&self.text)).ok()
+        });
+        match outline {
+            Some(root) => self.line + root.find(path).line.max(1) - 1,
+            None => self.line,
+        }
     }
 }
 
 /// The shape of a document, and where each part of it stands.
+#[derive(Debug)]
 struct Node {
     line: usize,
     children: Children,
 }
 
+#[derive(Debug)]
 enum Children {
     None,
     Items(Vec<Node>),

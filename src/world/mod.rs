@@ -233,12 +233,16 @@ fn insert<S: Content>(stores: &mut Stores, object: &Value) -> Option<Change> {
     if old.is_some_and(|old| !version.is_empty() && old.meta.resource_version == version) {
         return None;
     }
-    let new = Object::<S>::read(object);
+    let mut new = Object::<S>::read(object);
     let content = match old {
         Some(old) if **old == new => return None,
         Some(old) => !old.says_the_same(&new),
         None => true,
     };
+    if let Some(old) = old.filter(|_| !content) {
+        // The Model holds the old one: equal contents are kept once.
+        new.spec.clone_from(&old.spec);
+    }
     store.insert(key.clone(), Arc::new(new));
     Some(Change { key, content })
 }

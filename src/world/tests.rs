@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{ApplyError, Change, ObjectKey, ServiceSpec, Settings, World};
@@ -41,12 +43,21 @@ fn change_of_status_alone_is_no_change_of_content() {
         .unwrap();
     let mut written = route("a", "2", json!({"hosts": ["a"]}));
     written["status"] = json!({"observedGeneration": 1});
+    let before = world.clone();
     assert_eq!(
         world.apply(&written),
         Ok(Some(Change {
             key: key("a"),
             content: false
         }))
+    );
+    let spec = |world: &World| {
+        let object = world.get::<VirtualServiceSpec>(&key("a")).unwrap();
+        object.spec.clone().unwrap()
+    };
+    assert!(
+        Arc::ptr_eq(&spec(&before), &spec(&world)),
+        "what is the same is kept once"
     );
     assert_eq!(world.status(&key("a")), Some(&written["status"]));
     written["metadata"]["resourceVersion"] = json!("3");

@@ -58,7 +58,7 @@ fn news(
             after
                 .messages(key)
                 .iter()
-                .filter(|message| !before.messages(key).contains(message))
+                .filter(|message| before.messages(key).binary_search(message).is_err())
         })
         .cloned()
         .collect()

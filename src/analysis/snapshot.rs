@@ -86,7 +86,7 @@ impl Snapshot {
         &self.ports
     }
 
-    /// What is said about an object; nothing for one that is not there.
+    /// What is said about an object, in order; nothing for one that is not there.
     pub fn messages(&self, key: &ObjectKey) -> &[Message] {
         self.verdicts
             .get(key)

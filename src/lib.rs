@@ -25,6 +25,8 @@ pub mod api {
     #[cfg(feature = "objects")]
     pub mod ownership;
     #[cfg(feature = "objects")]
+    pub mod text;
+    #[cfg(feature = "objects")]
     pub mod yaml;
 }
 

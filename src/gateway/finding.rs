@@ -1,7 +1,10 @@
 //! What keeps a Gateway's servers from being reached.
 
+use std::sync::Arc;
+
 use super::protocol::Protocol;
 use crate::api::annotations::{ALLOW_GATEWAYS_FROM, MANAGE_PORTS};
+use crate::api::text::enumeration;
 use crate::world::ObjectKey;
 
 /// Why a server is not reachable: the reason of the condition `PortsExposed=False`.
@@ -66,8 +69,8 @@ pub(super) struct Asker {
 /// What one Service has against a server port, the most telling first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Refusal {
-    /// These ask for the same target port with protocols that don't fit.
-    Conflict { target: u16, askers: Vec<Asker> },
+    /// These ask for the same target port with protocols that don't fit; the first ones show it.
+    Conflict { target: u16, askers: Arc<[Asker]> },
     /// See [`Reason::ServicePortUnnamed`]: the number of the unnamed port.
     ServicePortUnnamed { port: u16 },
     /// See [`Reason::NotAllowed`]: what the Service's annotation says now.
@@ -94,16 +97,12 @@ impl Refusal {
                 format!(
                     "port {port} (pods listen on {target}) is asked for with protocols that no listener can serve together: {}; \
                      Service {name} was left as it is",
-                    askers
-                        .iter()
-                        .map(|asker| format!(
-                            "{} {} by Gateway {}",
-                            asker.protocol,
-                            asker.port,
-                            asker.gateway.qualified_name()
-                        ))
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    enumeration(askers.iter().map(|asker| format!(
+                        "{} {} by Gateway {}",
+                        asker.protocol,
+                        asker.port,
+                        asker.gateway.qualified_name()
+                    )))
                 ),
             ),
             Refusal::ServicePortUnnamed { port: unnamed } => (

@@ -1,6 +1,7 @@
 //! What the Gateways ask for, laid over what the Services have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::claims::{Claim, GatewayClaims, RESERVED, opted_out};
 use super::finding::{Asker, Finding, Reason, Refusal};
@@ -298,9 +299,9 @@ impl<'a> Settled<'a> {
                 continue;
             }
             let ports: BTreeSet<u16> = askers.iter().map(|asker| asker.port).collect();
-            let askers: Vec<Asker> = askers.into_iter().collect();
+            let askers = protocols_first(askers);
             for port in ports {
-                let askers = askers.clone();
+                let askers = Arc::clone(&askers);
                 conflicts.insert(port, Refusal::Conflict { target, askers });
             }
         }
@@ -416,6 +417,22 @@ impl<'a> Settled<'a> {
         self.unnamed()
             .map(|port| Refusal::ServicePortUnnamed { port })
     }
+}
+
+/// The askers in order, but one of each protocol before the second of any: those who read the first few see what
+/// doesn't fit.
+fn protocols_first(askers: BTreeSet<Asker>) -> Arc<[Asker]> {
+    let mut counts: BTreeMap<Protocol, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, Asker)> = askers
+        .into_iter()
+        .map(|asker| {
+            let count = counts.entry(asker.protocol).or_default();
+            *count += 1;
+            (*count, asker)
+        })
+        .collect();
+    ranked.sort_by_key(|(count, _)| *count);
+    ranked.into_iter().map(|(_, asker)| asker).collect()
 }
 
 fn is_tcp(port: &ServicePort) -> bool {

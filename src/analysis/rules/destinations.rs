@@ -1,20 +1,18 @@
 //! Destinations of routes: their hosts, ports and subsets exist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::{Destination, VirtualServiceSpec};
+use crate::api::text::enumeration;
 use crate::model::{Host, Rule, Service, is_short};
 use crate::world::{ObjectKey, ServiceSpec};
 
 use super::gateways::gateway_key;
-use super::nearest::{misspelling, nearest_first};
+use super::nearest::{did_you_mean, nearest_first};
 use super::{Inspected, Report};
-
-/// Most services of a namespace among which a misspelled one is looked for.
-const MOST_CANDIDATES: usize = 256;
 
 /// Every destination names a service that the object's namespace sees, and a port of it where it has several.
 /// Istio: IST0101 (host, mirror host, host:port), IST0112.
@@ -24,6 +22,8 @@ pub(super) fn hosts_and_ports_exist(
     report: &mut Report<'_>,
 ) {
     let clients = client_namespaces(object);
+    // Thousands of routes may name one host that is not there.
+    let mut unknown: BTreeMap<&str, String> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
         let host = view.resolve(&destination.host, &object.key.namespace);
         let known = view.services(&host);
@@ -46,8 +46,11 @@ pub(super) fn hosts_and_ports_exist(
                 port_exists(&path, destination, &same, report);
             }
             None => {
-                let text = unknown_host(view, object.key, &destination.host, &host, &known);
-                report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), text);
+                let written = destination.host.as_str();
+                let text = unknown
+                    .entry(written)
+                    .or_insert_with(|| unknown_host(view, object.key, written, &host, &known));
+                report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), &**text);
             }
         }
     }
@@ -69,11 +72,7 @@ fn port_exists(
         .map(|service| service.source.to_string())
         .collect::<Vec<_>>()
         .join(" and ");
-    let list = numbers
-        .iter()
-        .map(u32::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = enumeration(&numbers);
     match &destination.port {
         Some(port) if !numbers.contains(&port.number) => {
             let has = if numbers.is_empty() {
@@ -121,14 +120,8 @@ pub(super) fn unknown_host(
             "host \"{written}\" is not known: no Service or ServiceEntry defines it{hint}"
         );
     }
-    let services: Vec<&str> = view
-        .objects::<ServiceSpec>(namespace)
-        .map(|(key, _)| &*key.name)
-        .take(MOST_CANDIDATES)
-        .collect();
-    let hint = misspelling(written, services)
-        .map(|name| format!("; did you mean \"{name}\"?"))
-        .unwrap_or_default();
+    let services = view.objects::<ServiceSpec>(namespace);
+    let hint = did_you_mean(written, services.map(|(key, _)| &*key.name));
     format!(
         "host \"{written}\" is not known: there is no Service {namespace}/{written} and no ServiceEntry for {host}{hint}"
     )
@@ -145,35 +138,44 @@ pub(super) fn subsets_exist(
         .into_iter()
         .chain(gateway_namespaces(object))
         .collect();
+    let mut judged: BTreeMap<(&str, &str), Option<String>> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
-        if destination.subset.is_empty() {
+        let subset = destination.subset.as_str();
+        if subset.is_empty() {
             continue;
         }
-        let host = view.resolve(&destination.host, &object.key.namespace);
-        let rules = view.rules(&host);
-        let services = view.services(&host);
-        let effective: Vec<Vec<&Arc<Rule>>> = clients
-            .iter()
-            .map(|client| {
-                effective_rules(&rules, &services, client, &view.settings().root_namespace)
-            })
-            .collect();
-        let defines = |rule: &&Arc<Rule>| {
-            rule.spec
-                .subsets
-                .iter()
-                .any(|subset| subset.name == destination.subset)
-        };
-        if !effective.iter().flatten().any(defines) {
-            let text = unknown_subset(
-                &destination.subset,
-                &host,
-                effective.iter().find(|rules| !rules.is_empty()),
-                &rules,
-            );
-            report.say(&say::SUBSET_NOT_FOUND, format!("{path}.subset"), text);
+        let problem = judged
+            .entry((&destination.host, subset))
+            .or_insert_with(|| {
+                let host = view.resolve(&destination.host, &object.key.namespace);
+                missing_subset(view, &clients, &host, subset)
+            });
+        if let Some(text) = problem {
+            report.say(&say::SUBSET_NOT_FOUND, format!("{path}.subset"), &**text);
         }
     }
+}
+
+/// What to say of a subset that is not defined for any of the clients; `None` when it is.
+fn missing_subset(
+    view: &View<'_>,
+    clients: &BTreeSet<Arc<str>>,
+    host: &Host,
+    wanted: &str,
+) -> Option<String> {
+    let rules = view.rules(host);
+    let services = view.services(host);
+    let root = &view.settings().root_namespace;
+    let effective: Vec<Vec<&Arc<Rule>>> = clients
+        .iter()
+        .map(|client| effective_rules(&rules, &services, client, root))
+        .collect();
+    let defines = |rule: &&Arc<Rule>| rule.spec.subsets.iter().any(|subset| subset.name == wanted);
+    if effective.iter().flatten().any(defines) {
+        return None;
+    }
+    let nearest = effective.iter().find(|rules| !rules.is_empty());
+    Some(unknown_subset(wanted, host, nearest, &rules))
 }
 
 fn unknown_subset(
@@ -205,7 +207,7 @@ fn unknown_subset(
         let names = if names.is_empty() {
             "no subsets".to_owned()
         } else {
-            names.join(", ")
+            enumeration(names)
         };
         format!("{} has {names}", rule.source)
     });

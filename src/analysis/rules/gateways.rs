@@ -6,10 +6,11 @@ use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::kind::Kind;
 use crate::api::networking::{GatewaySpec, Server, VirtualServiceSpec};
+use crate::api::text::enumeration;
 use crate::model::{Host, MESH_GATEWAY, selects, server_host};
 use crate::world::ObjectKey;
 
-use super::nearest::misspelling;
+use super::nearest::did_you_mean;
 use super::{Inspected, Report};
 
 /// What the names of Gateways contain that Istio generates from those of the Gateway API.
@@ -37,13 +38,8 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
         }
         let gateway = view.object::<GatewaySpec>(&key);
         if gateway.is_none() {
-            let names: Vec<&str> = view
-                .objects::<GatewaySpec>(&key.namespace)
-                .map(|(key, _)| &*key.name)
-                .collect();
-            let hint = misspelling(&key.name, names)
-                .map(|name| format!("; did you mean \"{name}\"?"))
-                .unwrap_or_default();
+            let others = view.objects::<GatewaySpec>(&key.namespace);
+            let hint = did_you_mean(&key.name, others.map(|(key, _)| &*key.name));
             report.say(
                 &say::GATEWAY_NOT_FOUND,
                 &path,
@@ -63,12 +59,7 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
             served.iter().any(|server| server.overlaps(&host))
         };
         if !object.spec.hosts.iter().any(fits) {
-            let hosts = object.spec.hosts.join(", ");
-            let served = served
-                .iter()
-                .map(Host::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let hosts = enumeration(&object.spec.hosts);
             let name = key.qualified_name();
             let text = match gateway {
                 None => format!(
@@ -78,6 +69,7 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
                     format!("Gateway {name} serves no host for namespace {namespace}")
                 }
                 Some(_) => {
+                    let served = enumeration(&served);
                     format!("Gateway {name} serves none of the hosts {hosts}; it serves {served}")
                 }
             };
@@ -136,11 +128,7 @@ pub(super) fn selector_matches_a_pod(
 
 /// `a=b, c=d`
 pub(super) fn listed(labels: &BTreeMap<String, String>) -> String {
-    labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    enumeration(labels.iter().map(|(key, value)| format!("{key}={value}")))
 }
 
 /// No other Gateway serves the same host and address on the same port of the same pods. Istio: IST0145.

@@ -3,26 +3,39 @@
 /// Longest name that is compared; longer ones are as far apart as can be.
 const LONGEST: usize = 64;
 
-/// The names in order of their distance from what was wanted; equally distant ones keep their order.
+/// Most names that are compared.
+const MOST_CANDIDATES: usize = 256;
+
+/// The names in order of their distance from what was wanted; equally distant ones keep their order, and so do more
+/// than anybody would look through.
 pub(super) fn nearest_first<'a>(
     wanted: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Vec<&'a str> {
-    let mut ranked: Vec<(usize, &str)> = names
-        .into_iter()
-        .map(|name| (distance(wanted, name), name))
-        .collect();
-    ranked.sort_by_key(|(distance, _)| *distance);
-    ranked.into_iter().map(|(_, name)| name).collect()
+    let mut names: Vec<&str> = names.into_iter().collect();
+    if names.len() <= MOST_CANDIDATES {
+        names.sort_by_cached_key(|name| distance(wanted, name));
+    }
+    names
 }
 
-/// The one name that is close enough to be a misspelling of what was wanted.
-pub(super) fn misspelling<'a>(
-    wanted: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let name = *nearest_first(wanted, names).first()?;
-    (distance(wanted, name) <= (wanted.len() / 3).max(1)).then_some(name)
+/// `; did you mean "reviews"?` where one of the names is close to what was wanted, else nothing.
+pub(super) fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    misspelling(wanted, names)
+        .map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"))
+}
+
+/// The one name that is close enough to be a misspelling of what was wanted, among the first few hundred.
+fn misspelling<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (wanted.len() / 3).max(1);
+    names
+        .into_iter()
+        .take(MOST_CANDIDATES)
+        .filter(|name| name.len().abs_diff(wanted.len()) <= most)
+        .map(|name| (distance(wanted, name), name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 /// How many characters must be inserted, deleted, replaced or swapped with their neighbour.

@@ -5,6 +5,8 @@ use crate::api::networking::{
     L4MatchAttributes, RouteDestination, TCPRoute, TLSMatchAttributes, TLSRoute, VirtualServiceSpec,
 };
 use crate::api::parse;
+use crate::api::text::enumeration;
+use crate::model::{MESH_GATEWAY, applies_to_mesh};
 
 use super::fields::{self, ExportTo};
 use super::report::Field;
@@ -12,9 +14,8 @@ use super::{Validate, http, reachability};
 
 impl Validate for VirtualServiceSpec {
     fn validate(&self, meta: &Metadata, at: &Field<'_>) {
-        let for_mesh =
-            self.gateways.is_empty() || self.gateways.iter().any(|gateway| gateway == "mesh");
-        let for_gateways = self.gateways.iter().any(|gateway| gateway != "mesh");
+        let for_mesh = applies_to_mesh(&self.gateways);
+        let for_gateways = self.gateways.iter().any(|gateway| gateway != MESH_GATEWAY);
         if self.hosts.is_empty() {
             delegated(self, at);
         } else {
@@ -130,7 +131,7 @@ fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &[String]) 
         } else if !hosts.is_empty() && !hosts.iter().any(|host| covers(host, sni)) {
             at.invalid(format!(
                 "{sni:?} is not among the hosts of the VirtualService: {}",
-                hosts.join(", ")
+                enumeration(hosts)
             ));
         }
     });

@@ -35,7 +35,9 @@ use super::{
     watch::{State, States},
 };
 use crate::{
-    api::{annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER},
+    api::{
+        annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER, text::enumeration,
+    },
     gateway::{Plan, PlannedPort, ServicePlan},
     world::ObjectKey,
 };
@@ -292,16 +294,12 @@ fn desired(key: &ObjectKey, plan: &ServicePlan) -> Value {
     service
 }
 
-/// The numbers of the ports, the first of them where there are many.
+/// The numbers of the ports.
 fn listed(ports: &[PlannedPort]) -> String {
-    const SHOWN: usize = 20;
-    let numbers = ports.iter().take(SHOWN).map(|port| port.port.to_string());
-    let numbers = numbers.collect::<Vec<_>>().join(", ");
-    match ports.len() {
-        0 => "none".to_owned(),
-        count if count > SHOWN => format!("{numbers} and {} more", count - SHOWN),
-        _ => numbers,
+    if ports.is_empty() {
+        return "none".to_owned();
     }
+    enumeration(ports.iter().map(|port| port.port))
 }
 
 /// What an event says about a write that was the same one `repeats` times by now.

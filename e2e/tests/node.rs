@@ -14,6 +14,19 @@ use crate::support::{Caller, answer_and_stay};
 
 const DEADLINE: Duration = Duration::from_secs(180);
 
+/// What the kept node is known by: nothing but this test of this source tree takes it down, or may.
+const KEPT: &str = concat!("kept by the tests of ", env!("CARGO_MANIFEST_DIR"));
+
+/// Takes the kept node down whatever becomes of the test.
+struct TakeDown;
+
+impl Drop for TakeDown {
+    fn drop(&mut self) {
+        // An error here has no one to go to; the next run tries again.
+        let _ = cluster::down(KEPT);
+    }
+}
+
 #[test]
 fn pod_becomes_ready_and_services_answer() {
     let Ok(()) = requires::node() else { return };
@@ -113,10 +126,13 @@ fn what_a_killed_run_left_is_cleared_by_the_next() {
 #[test]
 fn kept_node_outlives_its_caller_until_it_is_taken_down() {
     let Ok(()) = requires::node() else { return };
+    // One that a killed run kept.
+    cluster::down(KEPT).unwrap();
+    let _take_down = TakeDown;
     let caller = Caller::start("node::helper_that_keeps_a_node");
     let remains = Remains::from_text(&caller.answer(DEADLINE));
     caller.kill();
-    let kept = cluster::kept("kept")
+    let kept = cluster::kept(KEPT)
         .unwrap()
         .expect("the kept node is found by its name");
     let kubeconfig = kept.kubeconfig.display().to_string();
@@ -131,9 +147,9 @@ fn kept_node_outlives_its_caller_until_it_is_taken_down() {
         "/readyz",
     ]))
     .unwrap();
-    assert_eq!(cluster::down("kept").unwrap(), 1);
+    assert_eq!(cluster::down(KEPT).unwrap(), 1);
     remains.assert_gone();
-    assert!(cluster::kept("kept").unwrap().is_none());
+    assert!(cluster::kept(KEPT).unwrap().is_none());
 }
 
 #[test]
@@ -146,7 +162,7 @@ fn helper_that_starts_a_node_and_stays() {
 #[test]
 #[ignore = "the caller that another test kills"]
 fn helper_that_keeps_a_node() {
-    let node = start("kept");
+    let node = start(KEPT);
     let remains = Remains::of(&node).to_text();
     node.keep().unwrap();
     answer_and_stay(&remains);

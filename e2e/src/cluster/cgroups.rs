@@ -79,6 +79,15 @@ fn create_one(hierarchy: &Hierarchy, name: &str) -> Result<()> {
 }
 
 fn create_two(root: &Path, name: &str, controllers: &str) -> Result<()> {
+    enable(root, controllers)?;
+    let group = root.join(name);
+    fs::create_dir(&group).with_context(|| group.display().to_string())?;
+    pass_on(&group, controllers)
+        .with_context(|| format!("enabling {controllers} in {}", group.display()))
+}
+
+/// Passes controllers on from a group that may have processes, which are moved out of the way.
+fn enable(root: &Path, controllers: &str) -> Result<()> {
     match pass_on(root, controllers) {
         // In a container, the group that looks like the root has processes and may not pass anything on.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -92,11 +101,7 @@ fn create_two(root: &Path, name: &str, controllers: &str) -> Result<()> {
             "enabling {controllers} in {}/cgroup.subtree_control",
             root.display()
         )
-    })?;
-    let group = root.join(name);
-    fs::create_dir(&group).with_context(|| group.display().to_string())?;
-    pass_on(&group, controllers)
-        .with_context(|| format!("enabling {controllers} in {}", group.display()))
+    })
 }
 
 /// What to write into `cgroup.subtree_control` where these controllers are available.
@@ -267,7 +272,7 @@ mod tests {
         };
         let enabled = fs::read_to_string(two.mount.join("cgroup.subtree_control")).unwrap();
         let was_enabled = enabled.split_whitespace().any(|known| known == controller);
-        pass_on(&two.mount, &format!("+{controller}")).unwrap();
+        enable(&two.mount, &format!("+{controller}")).unwrap();
         let group = two
             .mount
             .join(format!("outrigger-unit-{}", std::process::id()));

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs as the first process of a pod's own network, mount and process namespaces; everything ends with it.
 # Arguments: the agent's binary, Envoy's binary (or nothing).
 set -eu

@@ -167,7 +167,7 @@ fn node_possible(install: Install, screen: &Screen) -> Result<Result<(), String>
 
 const SUMMARY: &str = "\
 You saw: a pod's sidecar injected and ready; requests that passed both sidecars, counted by Envoy and by the kernel; a
-route to a subset that does not exist, refused where kubectl looks, and its cure; a gateway's port that came and went.
+route to a subset that does not exist, told where kubectl looks, and its cure; a gateway's port that came and went.
 
 Try next: apply your own manifests; `kubectl get virtualservices,destinationrules,gateways -A` tells what is wrong with
 them. `outrigger analyze -f FILE` says the same without a cluster, `outrigger inject -f FILE` shows what is injected.";

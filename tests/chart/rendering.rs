@@ -184,6 +184,40 @@ fn wrong_types_are_errors_that_name_the_value_and_unknown_keys_are_none() {
 }
 
 #[test]
+fn capture_that_would_keep_every_pod_from_starting_is_refused() {
+    for value in [
+        "cni.enabled=true",
+        "pilot.cni.enabled=true",
+        "global.nativeNftables=true",
+        "meshConfig.defaultConfig.interceptionMode=TPROXY",
+    ] {
+        let error = template(&[value]).unwrap_err();
+        let path = value
+            .split_once('=')
+            .unwrap()
+            .0
+            .trim_start_matches("pilot.");
+        let reason = error.stderr();
+        assert!(
+            reason.contains(path) && reason.contains("not supported yet"),
+            "{value}: {reason}"
+        );
+    }
+    template(&["meshConfig.defaultConfig.interceptionMode=REDIRECT"]).unwrap();
+}
+
+#[test]
+fn annotations_of_the_service_account_may_be_under_pilot_as_other_settings() {
+    for value in [
+        "serviceAccountAnnotations.a=b",
+        "pilot.serviceAccountAnnotations.a=b",
+    ] {
+        let account = object("ServiceAccount", &[value]);
+        assert_eq!(account["metadata"]["annotations"]["a"], "b", "{value}");
+    }
+}
+
+#[test]
 fn injector_gets_the_mesh_config_and_the_values_it_shares_with_istio() {
     let values = [
         "meshConfig.accessLogFile=/dev/stdout",

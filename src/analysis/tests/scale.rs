@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::analysis::Snapshot;
+use crate::analysis::{Snapshot, preview_delete};
 use crate::api::kind::Kind;
 use crate::world::{ObjectKey, World};
 
@@ -59,6 +59,48 @@ fn a_change_concerns_only_those_that_depend_on_it() {
         judged,
         [of(Kind::VirtualService), of(Kind::DestinationRule)]
     );
+}
+
+/// VirtualServices of ten thousand routes each: by path, by header, by host, and to subsets that are not there.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_one_large_object() {
+    let count = 10_000;
+    let route =
+        |i: usize| json!({"destination": {"host": "svc-0", "subset": format!("v{}", i % 100)}});
+    let by_path: Vec<Value> = (0..count)
+        .map(|i| json!({"match": [{"uri": {"prefix": format!("/{i}/")}}], "route": [route(i)]}))
+        .collect();
+    let by_header: Vec<Value> = (0..count)
+        .map(|i| json!({"match": [{"uri": {"prefix": "/"}, "headers": {"user": {"exact": i.to_string()}}}],
+                        "route": [route(i)]}))
+        .collect();
+    let hosts: Vec<String> = (0..count)
+        .map(|i| format!("host-{i}.example.com"))
+        .collect();
+    let one_route = json!([{"route": [{"destination": {"host": "svc-0"}}]}]);
+    for (case, spec) in [
+        ("paths", json!({"hosts": ["svc-0"], "http": by_path})),
+        ("headers", json!({"hosts": ["svc-0"], "http": by_header})),
+        ("hosts", json!({"hosts": hosts, "http": one_route})),
+    ] {
+        let object = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+                            "metadata": {"name": "large", "namespace": "ns-0"}, "spec": spec});
+        let mut world = world(10);
+        let snapshot = Snapshot::new(world.clone());
+        let start = Instant::now();
+        let change = world.apply(&object).unwrap();
+        let read = start.elapsed();
+        let (next, _) = snapshot.update(world.clone(), change.as_slice());
+        let judged = start.elapsed() - read;
+        let rule = ObjectKey::new(Kind::DestinationRule, "ns-0", "svc-0");
+        let start = Instant::now();
+        let said = preview_delete(&next, &rule).len();
+        let deleted = start.elapsed();
+        eprintln!(
+            "{case}: read {read:?}, judged {judged:?}, preview of a delete {deleted:?} with {said} messages"
+        );
+    }
 }
 
 /// `cargo test --release --lib analysis::tests::scale -- --ignored --nocapture`

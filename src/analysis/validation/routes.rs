@@ -1,5 +1,7 @@
 //! VirtualService: hosts, gateways, TLS and TCP routes.
 
+use std::collections::HashMap;
+
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
     L4MatchAttributes, RouteDestination, TCPRoute, TLSMatchAttributes, TLSRoute, VirtualServiceSpec,
@@ -16,10 +18,11 @@ impl Validate for VirtualServiceSpec {
     fn validate(&self, meta: &Metadata, at: &Field<'_>) {
         let for_mesh = applies_to_mesh(&self.gateways);
         let for_gateways = self.gateways.iter().any(|gateway| gateway != MESH_GATEWAY);
+        let own = Hosts::new(&self.hosts);
         if self.hosts.is_empty() {
             delegated(self, at);
         } else {
-            hosts(&at.member("hosts"), &self.hosts, for_mesh);
+            hosts(&at.member("hosts"), &own, for_mesh);
         }
         fields::gateway_names(&at.member("gateways"), &self.gateways);
         if self.http.is_empty() && self.tls.is_empty() && self.tcp.is_empty() {
@@ -32,9 +35,7 @@ impl Validate for VirtualServiceSpec {
         at.each("http", &self.http, |at, route| {
             http::route(at, route, context)
         });
-        at.each("tls", &self.tls, |at, route| {
-            tls_route(at, route, &self.hosts)
-        });
+        at.each("tls", &self.tls, |at, route| tls_route(at, route, &own));
         at.each("tcp", &self.tcp, tcp_route);
         fields::export_to(
             &at.member("exportTo"),
@@ -58,8 +59,8 @@ fn delegated(spec: &VirtualServiceSpec, at: &Field<'_>) {
     }
 }
 
-fn hosts(at: &Field<'_>, hosts: &[String], for_mesh: bool) {
-    for (index, host) in hosts.iter().enumerate() {
+fn hosts(at: &Field<'_>, hosts: &Hosts<'_>, for_mesh: bool) {
+    for (index, host) in hosts.list.iter().enumerate() {
         let at = at.index(index);
         if host == "*" && for_mesh {
             at.invalid(
@@ -68,19 +69,55 @@ fn hosts(at: &Field<'_>, hosts: &[String], for_mesh: bool) {
         } else if host.parse::<std::net::IpAddr>().is_err() {
             at.check(parse::wildcard_name(behind_sni(host)));
         }
-        let covering =
-            |(other_index, other): &(usize, &String)| *other_index != index && covers(other, host);
-        let earlier_or_wider = |found: &(usize, &String)| found.0 < index || !covers(host, found.1);
-        if let Some((_, other)) = hosts
-            .iter()
-            .enumerate()
-            .filter(covering)
-            .find(earlier_or_wider)
-        {
+        if let Some(other) = hosts.covering(host).filter(|other| *other != index).min() {
+            let other = &hosts.list[other];
             at.invalid(format!(
                 "{host:?} is a duplicate: {other:?} is among the hosts already"
             ));
         }
+    }
+}
+
+/// No name is longer, in bytes; what is refused for its length is not looked for besides.
+const LONGEST: usize = 512;
+
+/// The hosts of a VirtualService, to be found by what they cover: there may be thousands.
+struct Hosts<'a> {
+    list: &'a [String],
+    /// The first of each name, in small letters.
+    names: HashMap<String, usize>,
+    /// The first wildcard of each ending.
+    endings: HashMap<&'a str, usize>,
+}
+
+impl<'a> Hosts<'a> {
+    fn new(list: &'a [String]) -> Self {
+        let mut hosts = Hosts {
+            list,
+            names: HashMap::new(),
+            endings: HashMap::new(),
+        };
+        for (index, host) in list.iter().enumerate() {
+            match host.strip_prefix('*') {
+                Some(ending) => hosts.endings.entry(ending).or_insert(index),
+                None => hosts
+                    .names
+                    .entry(host.to_ascii_lowercase())
+                    .or_insert(index),
+            };
+        }
+        hosts
+    }
+
+    /// Which of them cover this host, as [`covers`] has it; of equal ones the first.
+    fn covering(&self, host: &str) -> impl Iterator<Item = usize> {
+        let name = self.names.get(&host.to_ascii_lowercase());
+        let stem = host.strip_prefix('*').unwrap_or(host);
+        let stem = if host.len() <= LONGEST { stem } else { "" };
+        let endings = stem.char_indices().map(|(at, _)| &stem[at..]).chain([""]);
+        name.into_iter()
+            .chain(endings.filter_map(|ending| self.endings.get(ending)))
+            .copied()
     }
 }
 
@@ -105,7 +142,7 @@ fn behind_sni(name: &str) -> &str {
     }
 }
 
-fn tls_route(at: &Field<'_>, route: &TLSRoute, hosts: &[String]) {
+fn tls_route(at: &Field<'_>, route: &TLSRoute, hosts: &Hosts<'_>) {
     if route.r#match.is_empty() {
         at.member("match")
             .invalid("a TLS route needs a match with sniHosts");
@@ -116,7 +153,7 @@ fn tls_route(at: &Field<'_>, route: &TLSRoute, hosts: &[String]) {
     destinations(at, &route.route, "TLS");
 }
 
-fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &[String]) {
+fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &Hosts<'_>) {
     if attributes.sni_hosts.is_empty() {
         at.member("sniHosts")
             .invalid("a match of a TLS route needs sniHosts");
@@ -128,10 +165,10 @@ fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &[String]) 
             ));
         } else if let Err(error) = parse::wildcard_name(behind_sni(sni)) {
             at.invalid(error);
-        } else if !hosts.is_empty() && !hosts.iter().any(|host| covers(host, sni)) {
+        } else if !hosts.list.is_empty() && hosts.covering(sni).next().is_none() {
             at.invalid(format!(
                 "{sni:?} is not among the hosts of the VirtualService: {}",
-                enumeration(hosts)
+                enumeration(hosts.list)
             ));
         }
     });
@@ -195,5 +232,30 @@ pub(super) fn weights(at: &Field<'_>, weights: impl ExactSizeIterator<Item = i32
     }
     if weights.len() > 1 && weights.map(i64::from).sum::<i64>() == 0 {
         list.invalid("several destinations share by weight, and all weights are 0");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn hosts_are_found_as_if_each_was_looked_at(
+            list in prop::collection::vec("[*]?[.aAb]{0,3}", 0..6),
+        ) {
+            let hosts = Hosts::new(&list);
+            for (index, host) in list.iter().enumerate() {
+                let expected = (0..list.len()).find(|&other| {
+                    other != index
+                        && covers(&list[other], host)
+                        && (other < index || !covers(host, &list[other]))
+                });
+                let found = hosts.covering(host).filter(|other| *other != index).min();
+                prop_assert_eq!(found, expected, "{:?} at {}", &list, index);
+            }
+        }
     }
 }

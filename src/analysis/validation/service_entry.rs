@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::api::metadata::Metadata;
 use crate::api::networking::{Resolution, ServiceEntrySpec, WorkloadEntrySpec};
 use crate::api::parse;
+use crate::api::text::enumeration;
 
 use super::fields::{self, ExportTo};
 use super::protocol::Protocol;
@@ -117,10 +118,9 @@ fn endpoint_ports(at: &Field<'_>, endpoint: &WorkloadEntrySpec, spec: &ServiceEn
     let ports = at.member("ports");
     for name in endpoint.ports.keys() {
         if !spec.ports.iter().any(|port| port.name == *name) {
-            let known: Vec<&str> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            let known = enumeration(spec.ports.iter().map(|port| &port.name));
             ports.key(name).invalid(format!(
-                "the ServiceEntry has no port of this name, but {}",
-                known.join(", ")
+                "the ServiceEntry has no port of this name, but {known}"
             ));
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A write is a merge patch of the status subresource with the resource version that the verdict was compared with.
 //! If the object has changed meanwhile (409) or is gone (404), the write is dropped: the watch brings what is new,
-//! and that is compared again. A write that fails otherwise brings no event, so it is tried again after a while.
+//! and that is compared at once. But no event need follow, neither after another failure nor after every 409 or 404
+//! (they may come from an admission webhook, or while a CRD is replaced), so the object is also compared a while later.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -45,7 +46,7 @@ use crate::{
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
-/// When failed writes are tried again.
+/// When objects whose write failed are compared again.
 const RETRY: Duration = Duration::from_secs(5);
 /// When every object is compared again, after so many times [`RETRY`].
 const RESYNC: u32 = 12;
@@ -84,7 +85,7 @@ pub struct StatusWriter {
     inputs: Arc<States>,
     /// Objects to compare, each with the time since which it waits.
     pending: BTreeMap<ObjectKey, Instant>,
-    /// Objects whose write failed.
+    /// Objects whose write failed or was dropped.
     failed: BTreeSet<ObjectKey>,
     /// Which resource version the last write of an object was based on. Until the watch brings another one, a
     /// comparison would be with what that write has already replaced.
@@ -352,7 +353,7 @@ impl StatusWriter {
                 if status.is_conflict() || status.is_not_found() =>
             {
                 counters.conflicts.get_or_create(&labels).inc();
-                self.based_on.insert(key, based_on);
+                self.failed.insert(key);
             }
             Err(WriteError::NotLeader) => {}
             Err(error) => {

@@ -43,6 +43,9 @@ use crate::{
 
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the API server may be silent on a connection before that is given up. An idle watch hears from it every
+/// minute or so, by a bookmark; anything that is silent for longer has lost its connection without being told.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// Runs the control plane until a signal ends it.
 ///
@@ -114,6 +117,9 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
         )?,
     };
     config.connect_timeout = Some(CONNECT_TIME);
+    config.read_timeout = Some(SILENCE);
+    // A request on a connection that has been idle has all the time, too.
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("cannot make a client of the API server")
 }
 

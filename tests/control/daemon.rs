@@ -121,6 +121,11 @@ impl Daemon {
         self.process.id()
     }
 
+    /// Whether the process that was started has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// SIGKILL: no chance to give anything back.
     pub fn kill(mut self) {
         self.process.kill().unwrap();

@@ -3,9 +3,12 @@
 mod certificates;
 mod daemon;
 mod faults;
+mod faults_of_requests;
 mod leader;
+mod proxy;
 mod scale;
 mod status;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,6 +25,8 @@ const NAMESPACE: &str = "outrigger-system";
 
 /// How long a status may take to become right. Most take a fraction of a second; the machine may be busy.
 const SOON: Duration = Duration::from_secs(20);
+/// How long it may take where a fault is overcome first, by trying again after a while.
+const RECOVERY: Duration = Duration::from_secs(90);
 
 /// A control plane with the chart installed, for one test at a time: status has one writer in a cluster.
 struct Installed {
@@ -94,8 +99,18 @@ fn wait_for_ready(
     object: &str,
     ready: &str,
 ) -> (String, String) {
+    wait_for_ready_within(SOON, cluster, namespace, object, ready)
+}
+
+fn wait_for_ready_within(
+    deadline: Duration,
+    cluster: &ControlPlane,
+    namespace: &str,
+    object: &str,
+    ready: &str,
+) -> (String, String) {
     let what = format!("{object} in {namespace} has Ready={ready}");
-    let waited = wait::until(SOON, &what, || {
+    let waited = wait::until(deadline, &what, || {
         let (status, reason, message) = condition(&read(cluster, namespace, object)?, "Ready")?;
         ensure!(status == ready, "Ready={status} {reason}: {message}");
         Ok((reason, message))

@@ -83,11 +83,13 @@ fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M
 /// Index of a route, and of a match in it.
 type Place = (usize, usize);
 
+/// Conditions by their first need (empty for none), those of one need in order.
+type ByNeed<'a, M> = HashMap<String, Vec<(Place, &'a M)>>;
+
 /// The conditions so far, to be found without looking at all of them: there may be thousands.
 struct Earlier<'a, M> {
     by_identity: HashMap<String, Place>,
-    /// By prefix, then by first need (empty for none), in order.
-    by_prefix: BTreeMap<&'a str, HashMap<String, Vec<(Place, &'a M)>>>,
+    by_prefix: BTreeMap<&'a str, ByNeed<'a, M>>,
 }
 
 impl<M> Default for Earlier<'_, M> {
@@ -126,10 +128,7 @@ impl<'a, M: Match> Earlier<'a, M> {
     }
 
     /// The entries of the prefixes that a path begins with, the longest first.
-    fn beginning<'b>(
-        &'b self,
-        path: &'b str,
-    ) -> impl Iterator<Item = &'b HashMap<String, Vec<(Place, &'a M)>>> {
+    fn beginning<'b>(&'b self, path: &'b str) -> impl Iterator<Item = &'b ByNeed<'a, M>> {
         let mut end = Bound::Included(path);
         std::iter::from_fn(move || {
             loop {

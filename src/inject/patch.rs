@@ -3,6 +3,8 @@
 //! Items of lists are told apart by their `name`, so that a container put in front of others is one addition and
 //! not a rewriting of the whole list: what other webhooks see, and what audit logs keep, is what was meant.
 
+use std::collections::HashSet;
+
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf,
 };
@@ -58,9 +60,9 @@ fn diff_objects(
 /// Both lists have items with different names: walks along `to` and keeps `work`, the list as patched so far.
 fn diff_named(from: &[Value], to: &[Value], at: &mut PointerBuf, out: &mut Vec<PatchOperation>) {
     let mut work: Vec<&Value> = from.iter().collect();
-    let kept = |item: &Value| to.iter().any(|other| name(other) == name(item));
+    let kept: HashSet<Option<&str>> = to.iter().map(name).collect();
     for index in (0..work.len()).rev() {
-        if !kept(work[index]) {
+        if !kept.contains(&name(work[index])) {
             work.remove(index);
             push(out, at, &index.to_string(), remove);
         }

@@ -2,37 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::networking::DecodeError;
+use crate::api::networking::{DecodeError, decode_spec, null_is_default};
 use crate::api::ownership::{AppliedPorts, GATEWAY_PORTS_CONFIG_MAP};
-
-/// Reads a field that the API server may write as `null`.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn decode_spec<S: DeserializeOwned + Default>(object: &Value) -> Result<S, DecodeError> {
-    match object.get("spec") {
-        None | Some(Value::Null) => Ok(S::default()),
-        Some(spec) => serde_path_to_error::deserialize(spec).map_err(|error| {
-            let path = match error.path().to_string().as_str() {
-                "." => "spec".to_owned(),
-                inner => format!("spec.{inner}"),
-            };
-            DecodeError {
-                path,
-                text: error.into_inner().to_string(),
-            }
-        }),
-    }
-}
 
 /// A Kubernetes Service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -71,6 +71,11 @@ pub struct DecodeError {
 
 /// Reads `spec` of an object; an absent one reads as empty.
 pub fn decode<S: Spec>(object: &Value) -> Result<S, DecodeError> {
+    decode_spec(object)
+}
+
+/// As [`decode`], for kinds that are not Istio's too.
+pub(crate) fn decode_spec<S: DeserializeOwned + Default>(object: &Value) -> Result<S, DecodeError> {
     let spec = match object.get("spec") {
         None | Some(Value::Null) => return Ok(S::default()),
         Some(spec) => spec,
@@ -87,6 +92,7 @@ pub fn decode<S: Spec>(object: &Value) -> Result<S, DecodeError> {
     })
 }
 
+/// Reads a field that the API server may write as `null`.
 pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

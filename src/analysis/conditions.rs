@@ -1,8 +1,9 @@
 //! Messages → the status of their object.
 //!
 //! Conditions: `Accepted` (the object in itself is valid), `ResolvedRefs` (everything it names exists), `Conflicted`
-//! (only when it is), `PortsExposed=False` (on a Gateway of which no Service exposes a port), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it
-//! (kstatus reads `Ready=False` as in progress), absent otherwise. `validationMessages` has Istio's shape.
+//! (only when it is), `PortsExposed=False` (only on a Gateway of which no Service exposes a port), `Ready` as the
+//! summary, and `Stalled=True` with the same reason where waiting cannot cure it (kstatus reads `Ready=False` as in
+//! progress), absent otherwise. `validationMessages` has Istio's shape.
 //! Live status is read leniently: under Istio's own CRDs every member is optional and `observedGeneration` may be text.
 
 use jiff::Timestamp;

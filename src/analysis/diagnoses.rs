@@ -15,7 +15,7 @@ macro_rules! diagnoses {
             };
         )*
 
-        /// All of them, by code.
+        /// All of them, in the order of the table.
         pub static ALL: &[&Diagnosis] = &[$( &$constant, )*];
     };
 }

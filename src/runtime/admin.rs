@@ -1,6 +1,6 @@
 //! The plain HTTP pages about the process itself: health, readiness and metrics; debug pages on loopback only.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::{
@@ -9,19 +9,18 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 
 use super::readiness::Readiness;
+use crate::webhook::server::Accepting;
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
-/// From one request of a connection to the last header of the next.
-const HEADER_TIME: Duration = Duration::from_secs(10);
+/// From a connection to the end of its one answer. Anyone may connect, and the kubelet's probes need a place too: nobody
+/// keeps one for longer.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
 /// `/healthz`, `/readyz` and `/metrics`.
 pub fn pages(readiness: Readiness, registry: Arc<Registry>) -> Router {
@@ -80,48 +79,60 @@ pub async fn bind_loopback(flag: &str, address: SocketAddr) -> anyhow::Result<Tc
 
 /// Answers requests on `listener` until `shutdown` is ready.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let accepting = Accepting::new(listener, CONNECTIONS);
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&free).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
+        let (place, stream) = tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => continue,
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (permit, stream),
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
-            },
+            taken = accepting.next() => taken,
         };
         let service = TowerToHyperService::new(router.clone());
         connections.spawn(async move {
-            let _permit = permit;
+            let _place = place;
             let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIME)
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin connection ended early");
+            match timeout(CONNECTION_TIME, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "admin connection ended early"),
+                Err(_) => tracing::debug!("admin connection took longer than {CONNECTION_TIME:?}"),
             }
         });
     }
 }
 
-/// Out of file descriptors is the one error of `accept` that lasts: without a pause the loop would spin on it.
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept an admin connection");
-    sleep(Duration::from_millis(100)).await;
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_for_one_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let router = Router::new().route("/", get(async || "ok\n"));
+        let serving = tokio::spawn(serve(listener, router, std::future::pending()));
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        timeout(CONNECTION_TIME / 2, read).await.unwrap().unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"),
+            "{answer}"
+        );
+        serving.abort();
+    }
 
     #[tokio::test]
     async fn debug_pages_are_refused_on_an_address_that_others_reach() {

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore, watch},
+    sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -24,6 +24,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request's body; more is answered with 413.
     pub body: usize,
+    /// Bytes of large bodies at a time, over all connections; further ones wait for [`Limits::body_time`] at most, then
+    /// they are answered with 503.
+    pub large_bodies: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
     /// From the end of the handshake to the last header of the first request.
@@ -42,6 +45,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             body: 8 << 20,
+            large_bodies: 16 << 20,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(10),
@@ -63,40 +67,32 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let free = Arc::new(Semaphore::new(limits.connections));
+    let accepting = Accepting::new(listener, limits.connections);
+    let bodies = Bodies::new(&limits);
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&free).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
+        let (place, stream) = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (permit, stream),
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
-            },
+            taken = accepting.next() => taken,
         };
         let connection = Connection {
             acceptor: acceptor.clone(),
             router: router.clone(),
             limits: limits.clone(),
+            bodies: bodies.clone(),
         };
         let draining = draining.clone();
         connections.spawn(async move {
-            let _permit = permit;
+            let _place = place;
             if let Err(error) = connection.run(stream, draining).await {
                 tracing::debug!(%error, "webhook connection ended early");
             }
         });
     }
-    drop(listener);
+    drop(accepting);
     drain.send_replace(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     if timeout(limits.drain_time, drained).await.is_err() {
@@ -107,10 +103,46 @@ pub async fn serve(
     }
 }
 
-/// Out of file descriptors is the one error of `accept` that lasts: without a pause the loop would spin on it.
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept a webhook connection");
-    sleep(Duration::from_millis(100)).await;
+/// Takes connections, so many at a time; further ones wait in the kernel's queue.
+#[derive(Debug)]
+pub struct Accepting {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+}
+
+impl Accepting {
+    /// Takes at most `connections` at a time.
+    pub fn new(listener: TcpListener, connections: usize) -> Self {
+        Self {
+            listener,
+            free: Arc::new(Semaphore::new(connections)),
+        }
+    }
+
+    /// The next connection with its place, which is free again once it is dropped. Nothing is lost if it is not
+    /// waited for to the end.
+    pub async fn next(&self) -> (Place, TcpStream) {
+        let place = Place {
+            _permit: Arc::clone(&self.free).acquire_owned().await,
+        };
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (place, stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of file descriptors is the one error that lasts: without a pause the loop would spin on it.
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The place of one connection among those that are taken at a time.
+#[derive(Debug)]
+pub struct Place {
+    /// An error would mean a closed semaphore, and nobody closes it.
+    _permit: Result<OwnedSemaphorePermit, AcquireError>,
 }
 
 /// Why a connection ended before its client closed it.
@@ -130,6 +162,7 @@ struct Connection {
     acceptor: TlsAcceptor,
     router: Router,
     limits: Limits,
+    bodies: Bodies,
 }
 
 impl Connection {
@@ -149,11 +182,11 @@ impl Connection {
         let requested = Arc::new(Notify::new());
         let service = {
             let requested = Arc::clone(&requested);
-            let limits = limits.clone();
             let router = TowerToHyperService::new(self.router);
+            let bodies = self.bodies;
             hyper::service::service_fn(move |request: Request<Incoming>| {
                 requested.notify_one();
-                answer(router.clone(), request, limits.clone())
+                answer(router.clone(), request, bodies.clone())
             })
         };
         let http = hyper::server::conn::http1::Builder::new()
@@ -184,13 +217,13 @@ impl Connection {
 async fn answer(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
-    limits: Limits,
+    bodies: Bodies,
 ) -> Result<Response, Infallible> {
     use hyper::service::Service as _;
 
     let (head, body) = request.into_parts();
-    match read(body, &limits).await {
-        Ok(bytes) => {
+    match bodies.read(body).await {
+        Ok((bytes, _place)) => {
             let request = Request::from_parts(head, Body::from(bytes));
             router.call(request).await
         }
@@ -202,25 +235,79 @@ async fn answer(
     }
 }
 
-async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, (StatusCode, String)> {
-    let announced = hyper::body::Body::size_hint(&body).lower();
-    let too_large = || {
-        let why = format!("the body is larger than {} bytes\n", limits.body);
-        (StatusCode::PAYLOAD_TOO_LARGE, why)
-    };
-    if announced > limits.body as u64 {
-        return Err(too_large());
+/// Bodies up to this size (bytes) don't count into [`Limits::large_bodies`]: pods are smaller, and must not wait
+/// because somebody sends large ones.
+const SMALL_BODY: usize = 64 << 10;
+
+/// Reads bodies within the limits of one of them and of all together.
+#[derive(Debug, Clone)]
+struct Bodies {
+    limit: usize,
+    time: Duration,
+    /// Room for large bodies, in KiB.
+    room: Arc<Semaphore>,
+    all_room: usize,
+}
+
+impl Bodies {
+    fn new(limits: &Limits) -> Self {
+        let all_room = limits.large_bodies >> 10;
+        Self {
+            limit: limits.body,
+            time: limits.body_time,
+            room: Arc::new(Semaphore::new(all_room)),
+            all_room,
+        }
     }
-    match timeout(limits.body_time, Limited::new(body, limits.body).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err((
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be read: {error}\n"),
-        )),
-        Err(_) => Err((
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not arrive within {:?}\n", limits.body_time),
-        )),
+
+    /// The body, and the room that it takes until it is answered.
+    async fn read(
+        &self,
+        body: Incoming,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), (StatusCode, String)> {
+        let size = hyper::body::Body::size_hint(&body);
+        let too_large = || {
+            let why = format!("the body is larger than {} bytes\n", self.limit);
+            (StatusCode::PAYLOAD_TOO_LARGE, why)
+        };
+        if size.lower() > self.limit as u64 {
+            return Err(too_large());
+        }
+        let announced = size.upper().and_then(|size| usize::try_from(size).ok());
+        let room = self.room_for(announced.unwrap_or(self.limit)).await?;
+        match timeout(self.time, Limited::new(body, self.limit).collect()).await {
+            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(error)) => Err((
+                StatusCode::BAD_REQUEST,
+                format!("the body cannot be read: {error}\n"),
+            )),
+            Err(_) => Err((
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body did not arrive within {:?}\n", self.time),
+            )),
+        }
+    }
+
+    async fn room_for(
+        &self,
+        size: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, (StatusCode, String)> {
+        if size <= SMALL_BODY {
+            return Ok(None);
+        }
+        let wanted = size.div_ceil(1 << 10).min(self.all_room);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted);
+        match timeout(self.time, room).await {
+            Ok(room) => Ok(room.ok()),
+            Err(_) => Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "other large bodies left no room for this one within {:?}\n",
+                    self.time
+                ),
+            )),
+        }
     }
 }

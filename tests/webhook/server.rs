@@ -121,6 +121,36 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn large_bodies_wait_for_each_other_and_small_ones_for_none() {
+    let limits = Limits {
+        large_bodies: 100 << 10,
+        ..Limits::default()
+    };
+    let server = Server::start(limits).await;
+    // Announced and not sent: it keeps its room for as long as its time is.
+    let mut large = server.connect().await;
+    let head = "POST /inject HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\nexpect: 100-continue\r\n\r\n";
+    large.write_all(head.as_bytes()).await.unwrap();
+    timeout(DEADLINE, large.read_exact(&mut [0; 25]))
+        .await
+        .unwrap()
+        .unwrap();
+
+    let second = server.post("application/json", "x".repeat(100_000));
+    tokio::pin!(second);
+    assert!(
+        timeout(Duration::from_millis(300), &mut second)
+            .await
+            .is_err()
+    );
+    let answer = server.review(&review("v1", pod())).await;
+    assert_eq!(answer["response"]["allowed"], true);
+    drop(large);
+    let (status, _) = timeout(DEADLINE, second).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn clients_that_dawdle_are_cut_at_every_stage() {
     let limits = Limits {
         handshake_time: Duration::from_millis(200),

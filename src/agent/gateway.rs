@@ -114,6 +114,7 @@ impl Listeners {
         }
     }
 
+    /// A later version that can't be read or written (a full disk) is tried again: what is there goes on serving.
     fn update(&mut self) -> Result<()> {
         let text = match self.read() {
             Ok(text) => text,
@@ -125,13 +126,21 @@ impl Listeners {
                 String::new()
             }
         };
-        let (ports, problems) = read_ports(&text);
-        if !problems.is_empty() || self.written.as_ref() != Some(&ports) {
+        let (ports, mut problems) = read_ports(&text);
+        let news = self.written.as_ref() != Some(&ports);
+        if news && let Err(error) = self.write(ports) {
+            if self.written.is_none() {
+                return Err(error);
+            }
+            problems.push(format!("{error:#}; the listeners stay as they are"));
+        }
+        if news || !problems.is_empty() {
             self.tell(problems);
         }
-        if self.written.as_ref() == Some(&ports) {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    fn write(&mut self, ports: Vec<u16>) -> Result<()> {
         let file = self.directory.join(LISTENERS_FILE);
         // Not in the watched directory: Envoy would read the half-written file's neighbour for nothing.
         let new = self.directory.with_extension("new");
@@ -190,6 +199,28 @@ mod tests {
             ]
         );
         assert_eq!(read_ports(""), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_written_leaves_the_listeners_and_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ports = dir.path().join("ports");
+        std::fs::write(&ports, "8080").unwrap();
+        let mut gateway = Listeners::start(ports.clone(), dir.path()).unwrap();
+        let obstacle = dir.path().join(LISTENERS_DIR).with_extension("new");
+        std::fs::create_dir(&obstacle).unwrap();
+        std::fs::write(&ports, "8088").unwrap();
+        gateway.update().unwrap();
+        assert_eq!(gateway.written.as_deref(), Some(&[8080][..]));
+        assert!(
+            gateway.told[0].contains("listeners.new"),
+            "{:?}",
+            gateway.told
+        );
+        std::fs::remove_dir(&obstacle).unwrap();
+        gateway.update().unwrap();
+        assert_eq!(gateway.written.as_deref(), Some(&[8088][..]));
+        assert!(gateway.told.is_empty());
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(super) fn wait(matches: &ArgMatches) -> Result<ExitCode> {
     let limit = Duration::from_millis(number(matches, "requestTimeoutMillis")?);
     let period = Duration::from_millis(number(matches, "periodMillis")?);
     super::proxy::runtime()?.block_on(async {
-        let deadline = Instant::now() + timeout;
+        // Without a deadline where the time is longer than the clock can tell.
+        let deadline = Instant::now().checked_add(timeout);
         loop {
             let problem = match admin.ask(Method::GET, &path, limit).await {
                 Ok(answer) if answer.status.is_success() => {
@@ -32,7 +33,8 @@ pub(super) fn wait(matches: &ArgMatches) -> Result<ExitCode> {
                 Ok(answer) => format!("{url} says {}", answer.status),
                 Err(error) => error.to_string(),
             };
-            if Instant::now() + period > deadline {
+            let next = Instant::now().checked_add(period);
+            if deadline.is_some_and(|deadline| next.is_none_or(|next| next > deadline)) {
                 bail!("the proxy was not ready within {timeout:?}: {problem}");
             }
             tokio::time::sleep(period).await;

@@ -26,6 +26,8 @@ use super::settings::Role;
 const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection may last: probes need a place too, so nobody keeps one by not reading the answer.
+const CONNECTION: Duration = Duration::from_secs(30);
 /// Kubelet's probes wait 3 s by default in the injected pods.
 const READY: Duration = Duration::from_secs(2);
 const METRICS: Duration = Duration::from_secs(10);
@@ -93,8 +95,11 @@ impl Status {
         http.timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .keep_alive(false);
-        if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-            debug!(%error, %peer, "connection to the agent's port");
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        match tokio::time::timeout(CONNECTION, connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, %peer, "connection to the agent's port"),
+            Err(_) => debug!(%peer, "connection to the agent's port: longer than {CONNECTION:?}"),
         }
     }
 

@@ -13,6 +13,8 @@ use kube::{
 };
 use tokio::sync::watch;
 
+use super::watch::LIFE;
+
 /// The first minor version of Kubernetes 1 in which native sidecars are stable and always on.
 const NATIVE_SIDECARS: u32 = 33;
 
@@ -23,7 +25,10 @@ pub async fn run(
     native: watch::Sender<Option<bool>>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let nodes = watcher::watcher(Api::<Node>::all(client), watcher::Config::default());
+    let nodes = watcher::watcher(
+        Api::<Node>::all(client),
+        watcher::Config::default().timeout(LIFE),
+    );
     let mut nodes = pin!(nodes.default_backoff());
     let mut shutdown = pin!(shutdown);
     let mut known: BTreeMap<String, bool> = BTreeMap::new();

@@ -39,6 +39,10 @@ use crate::{
 /// When a kind that is not served, or may not be read, is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// For how many seconds a watch lasts until the API server ends it, to be started again where it ended. An idle one
+/// may be silent for all that time: a short life tells it soon from one that has lost its connection.
+pub const LIFE: u32 = 60;
+
 /// What the World is made of, as it comes in.
 #[derive(Debug)]
 pub enum Input {
@@ -241,7 +245,8 @@ impl Watch {
             kind: resource.kind.clone(),
         };
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let mut events = pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+        let mut events =
+            pin!(watcher::watcher(api, watcher::Config::default().timeout(LIFE)).default_backoff());
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             let fed = match event {

@@ -43,8 +43,8 @@ use crate::{
 
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// How long the API server may be silent on a connection before that is given up. An idle watch hears from it every
-/// minute or so, by a bookmark; anything that is silent for longer has lost its connection without being told.
+/// How long the API server may be silent on a connection before that is given up: longer than it may be on an idle
+/// watch, which is [`watches::LIFE`].
 const SILENCE: Duration = Duration::from_secs(90);
 
 /// Runs the control plane until a signal ends it.

@@ -3,7 +3,7 @@
 
 use super::daemon::Daemon;
 use super::proxy::{
-    Fault, Proxy, is_status_write, is_status_write_of_virtual_services, is_watch,
+    Fault, Proxy, is_lease_write, is_status_write, is_status_write_of_virtual_services, is_watch,
     is_watch_of_virtual_services,
 };
 use super::*;
@@ -185,6 +185,20 @@ fn a_status_write_that_hangs_is_given_up_and_made_again_while_others_go_on() {
     scene.wait_for_ready("False");
     scene.wait_for_writes(4);
     assert!(scene.daemon.is_running());
+}
+
+#[test]
+fn a_leader_whose_renewals_are_refused_or_lost_goes_on_to_write_and_nothing_twice() {
+    let installed = Installed::exclusive();
+    let scene = Scene::set(&installed, "fault-renewals");
+    for fault in [Fault::Conflict, Fault::TooManyRequests, Fault::AnswerLost] {
+        scene.proxy.inject(is_lease_write, fault, 1);
+    }
+    scene.route_to("v4");
+    assert_eq!(scene.wait_for_ready("False"), "SubsetNotFound");
+    scene.proxy.wait_until_spent();
+    scene.daemon.wait_for_metric("outrigger_leader", 1.0);
+    scene.ends_after_writes(1);
 }
 
 #[test]

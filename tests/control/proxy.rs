@@ -48,6 +48,10 @@ pub fn is_status_write_of_virtual_services(request: &Parts) -> bool {
     is_status_write(request) && request.uri.path().contains("/virtualservices/")
 }
 
+pub fn is_lease_write(request: &Parts) -> bool {
+    request.method == "PUT" && request.uri.path().contains("/leases/")
+}
+
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

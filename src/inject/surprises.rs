@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use super::{
+    annotations::INTERCEPTION_MODE,
     context::{Context, INIT, PROXY, VALIDATION},
     pod::name_of,
 };
 
 type Find = fn(&Context<'_>) -> Option<String>;
 
-const SURPRISES: [Find; 3] = [
+const SURPRISES: [Find; 4] = [
+    captures_in_a_way_not_built_yet,
     runs_as_the_proxy,
     job_that_never_ends,
     starts_before_capture,
@@ -18,6 +20,15 @@ const SURPRISES: [Find; 3] = [
 /// Everything that will surprise.
 pub(super) fn of(context: &Context<'_>) -> Vec<String> {
     SURPRISES.iter().filter_map(|find| find(context)).collect()
+}
+
+/// The agent applies REDIRECT; it refuses TPROXY, so the pod would not start and only its log would say why.
+fn captures_in_a_way_not_built_yet(context: &Context<'_>) -> Option<String> {
+    context.transparent().then(|| {
+        format!(
+            "the pod will not start: {INIT} can't capture in TPROXY mode yet; set annotation {INTERCEPTION_MODE} to REDIRECT"
+        )
+    })
 }
 
 /// Traffic of the proxy's user is not captured, or the proxy would capture itself.

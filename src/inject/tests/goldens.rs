@@ -159,19 +159,22 @@ fn what_will_surprise_is_said() {
         json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "report", "controller": true });
     pod["spec"]["securityContext"] = json!({ "runAsUser": 1337 });
     pod["spec"]["initContainers"] = json!([{ "name": "migrate", "image": "m" }]);
-    let warnings = |native: bool| {
+    let warnings_of = |pod: &Value, native: bool| {
         let config = config_of(Value::Null, Value::Null, native);
-        match inject(&config, request(&pod)).unwrap() {
+        match inject(&config, request(pod)).unwrap() {
             Outcome::Injected { warnings, .. } => warnings.join("\n"),
             Outcome::Skipped { reason, .. } => panic!("skipped: {reason}"),
         }
     };
-    insta::assert_snapshot!(warnings(true), @"container reviews runs as user 1337, which is the proxy's: its traffic is not captured; give it another runAsUser");
-    insta::assert_snapshot!(warnings(false), @r"
+    insta::assert_snapshot!(warnings_of(&pod, true), @"container reviews runs as user 1337, which is the proxy's: its traffic is not captured; give it another runAsUser");
+    insta::assert_snapshot!(warnings_of(&pod, false), @r"
     container reviews runs as user 1337, which is the proxy's: its traffic is not captured; give it another runAsUser
     the proxy keeps this Job from completing, because it is no native sidecar here: let the container end with a POST to http://127.0.0.1:15020/quitquitquit
     init container migrate runs before traffic is captured: it talks past the mesh
     ");
+    pod["spec"]["securityContext"] = Value::Null;
+    pod["metadata"]["annotations"] = json!({ annotations::INTERCEPTION_MODE: "TPROXY" });
+    insta::assert_snapshot!(warnings_of(&pod, true), @"the pod will not start: istio-init can't capture in TPROXY mode yet; set annotation sidecar.istio.io/interceptionMode to REDIRECT");
 }
 
 #[test]

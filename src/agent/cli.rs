@@ -196,8 +196,9 @@ fn command() -> Command {
         })
 }
 
-fn iptables() -> Command {
-    let flags = FLAGS
+/// The flags of the rules themselves, which setting up and taking out share.
+fn rule_flags() -> impl Iterator<Item = Arg> {
+    FLAGS
         .iter()
         .filter(|flag| !flag.long.is_empty())
         .map(|flag| {
@@ -210,11 +211,14 @@ fn iptables() -> Command {
                 Some(short) => arg.short(short),
                 None => arg,
             }
-        });
+        })
+}
+
+fn iptables() -> Command {
     Command::new("istio-iptables")
         .args_override_self(true)
         .about("Programs the rules that send a pod's connections to its proxy")
-        .args(flags)
+        .args(rule_flags())
         .arg(switch("dry-run", "Print the rules, change nothing").short('n'))
         .arg(value(
             "host-ipv6",
@@ -246,21 +250,10 @@ fn iptables() -> Command {
 }
 
 fn clean_iptables() -> Command {
-    let flags = FLAGS
-        .iter()
-        .filter(|flag| !flag.long.is_empty())
-        .map(|flag| {
-            let arg = if flag.switch {
-                switch(flag.long, flag.help)
-            } else {
-                value(flag.long, flag.help)
-            };
-            flag.short.map_or(arg.clone(), |short| arg.short(short))
-        });
     Command::new("istio-clean-iptables")
         .args_override_self(true)
         .about("Takes out the rules of istio-iptables; give it the same flags")
-        .args(flags)
+        .args(rule_flags())
         .arg(switch("dry-run", "Change nothing").short('n'))
         .arg(value(
             "force-iptables-binary",

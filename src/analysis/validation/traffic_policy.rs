@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
-    DestinationRuleSpec, PortTrafficPolicy, RetryBudget, TrafficPolicy, TunnelSettings,
+    ClientTLSSettings, ConnectionPoolSettings, DestinationRuleSpec, LoadBalancerSettings,
+    OutlierDetection, PortTrafficPolicy, RetryBudget, TrafficPolicy, TunnelSettings,
 };
 use crate::api::parse;
 
@@ -55,6 +56,33 @@ impl Validate for DestinationRuleSpec {
     }
 }
 
+/// The settings that a policy may have for all ports and for one of them.
+struct Common<'a> {
+    load_balancer: &'a Option<LoadBalancerSettings>,
+    connection_pool: &'a Option<ConnectionPoolSettings>,
+    outlier_detection: &'a Option<OutlierDetection>,
+    tls: &'a Option<ClientTLSSettings>,
+}
+
+impl Common<'_> {
+    fn check(&self, at: &Field<'_>) {
+        at.within("loadBalancer", self.load_balancer, |at, settings| {
+            load_balancer::check(at, settings, self.outlier_detection.is_some());
+        });
+        at.within(
+            "connectionPool",
+            self.connection_pool,
+            connection_pool::check,
+        );
+        at.within(
+            "outlierDetection",
+            self.outlier_detection,
+            connection_pool::outlier_detection,
+        );
+        at.within("tls", self.tls, tls::client);
+    }
+}
+
 fn traffic_policy(at: &Field<'_>, policy: &TrafficPolicy) {
     if *policy == TrafficPolicy::default() {
         at.invalid("an empty traffic policy says nothing; leave it out");
@@ -63,20 +91,13 @@ fn traffic_policy(at: &Field<'_>, policy: &TrafficPolicy) {
         at.member("proxyProtocol")
             .invalid("cannot stand beside tunnel");
     }
-    at.within("loadBalancer", &policy.load_balancer, |at, settings| {
-        load_balancer::check(at, settings, policy.outlier_detection.is_some());
-    });
-    at.within(
-        "connectionPool",
-        &policy.connection_pool,
-        connection_pool::check,
-    );
-    at.within(
-        "outlierDetection",
-        &policy.outlier_detection,
-        connection_pool::outlier_detection,
-    );
-    at.within("tls", &policy.tls, tls::client);
+    Common {
+        load_balancer: &policy.load_balancer,
+        connection_pool: &policy.connection_pool,
+        outlier_detection: &policy.outlier_detection,
+        tls: &policy.tls,
+    }
+    .check(at);
     at.within("tunnel", &policy.tunnel, tunnel);
     at.within("retryBudget", &policy.retry_budget, retry_budget);
     at.each(
@@ -92,20 +113,13 @@ fn port_policy(at: &Field<'_>, policy: &PortTrafficPolicy) {
             .invalid("settings of a port need its number");
     }
     fields::port_selector(&at.member("port"), &policy.port);
-    at.within("loadBalancer", &policy.load_balancer, |at, settings| {
-        load_balancer::check(at, settings, policy.outlier_detection.is_some());
-    });
-    at.within(
-        "connectionPool",
-        &policy.connection_pool,
-        connection_pool::check,
-    );
-    at.within(
-        "outlierDetection",
-        &policy.outlier_detection,
-        connection_pool::outlier_detection,
-    );
-    at.within("tls", &policy.tls, tls::client);
+    Common {
+        load_balancer: &policy.load_balancer,
+        connection_pool: &policy.connection_pool,
+        outlier_detection: &policy.outlier_detection,
+        tls: &policy.tls,
+    }
+    .check(at);
 }
 
 fn tunnel(at: &Field<'_>, tunnel: &TunnelSettings) {

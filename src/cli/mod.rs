@@ -4,7 +4,9 @@
 //! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
 
 pub mod analyze;
+pub mod cluster;
 pub mod crds;
+pub mod explain;
 mod inject;
 pub mod manifests;
 
@@ -26,6 +28,8 @@ enum Command {
     Analyze(analyze::Arguments),
     /// Print the CustomResourceDefinitions of networking.istio.io
     Crds(crds::Arguments),
+    /// Say why something is as it is: a diagnosis by its code, or a topic
+    Explain(explain::Arguments),
     /// Add the sidecar to the workloads of a file, as the webhook would
     Inject(inject::Arguments),
 }
@@ -36,6 +40,7 @@ impl Arguments {
         let result = match self.command {
             Command::Analyze(analyze) => analyze.run(),
             Command::Crds(crds) => crds.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Inject(inject) => inject.run(),
         };
         result.unwrap_or_else(|error| {

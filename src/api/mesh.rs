@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::parse::Duration;
+
 /// The mesh-wide configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -16,6 +18,8 @@ pub struct MeshConfig {
     pub proxy_listen_port: Option<u16>,
     /// Port of the inbound listener; 0 or absent means 15006.
     pub proxy_inbound_listen_port: Option<u16>,
+    /// The namespace whose ProxyConfig objects are for the whole mesh; absent means `istio-system`.
+    pub root_namespace: Option<String>,
     /// The trust domain of workload identities.
     pub trust_domain: Option<String>,
     /// Whether the agent merges the application's metrics into Envoy's; absent means yes.
@@ -39,20 +43,28 @@ impl MeshConfig {
         let fields = ProxyConfig::without_nulls(&fields);
         let mesh: Self = serde_path_to_error::deserialize(Value::Object(fields))?;
         // Checks its types too, so that a mistake shows when the file is read and not at the first pod.
-        mesh.proxy_config(None)?;
+        mesh.proxy_config(&[])?;
         Ok(mesh)
     }
 
-    /// The configuration of a proxy to which `overlay` (an annotation, say) adds.
+    /// The namespace whose ProxyConfig objects are for the whole mesh.
+    pub fn root_namespace(&self) -> &str {
+        match self.root_namespace.as_deref() {
+            None | Some("") => "istio-system",
+            Some(namespace) => namespace,
+        }
+    }
+
+    /// The configuration of a proxy to which `overlays` (annotations, objects) add, each over those before it.
     ///
     /// # Errors
-    /// A field of either has the wrong type.
+    /// A field of one of them has the wrong type.
     pub fn proxy_config(
         &self,
-        overlay: Option<&Map<String, Value>>,
+        overlays: &[&Map<String, Value>],
     ) -> Result<ProxyConfig, serde_path_to_error::Error<serde_json::Error>> {
         let mut fields = self.default_config.clone().unwrap_or_default();
-        if let Some(overlay) = overlay {
+        for overlay in overlays {
             merge(&mut fields, overlay);
         }
         ProxyConfig::from_fields(fields)
@@ -171,6 +183,41 @@ impl ProxyConfig {
         Ok(Self { known, fields })
     }
 
+    /// The first value that has the right type and cannot work: what Istio's validation of a ProxyConfig refuses, of
+    /// the fields that are read here.
+    pub fn problem(&self) -> Option<String> {
+        let known = &self.known;
+        let empty = [
+            ("configPath", &known.config_path),
+            ("binaryPath", &known.binary_path),
+            ("serviceCluster", &known.service_cluster),
+        ];
+        if let Some((name, _)) = empty
+            .into_iter()
+            .find(|(_, value)| value.as_deref() == Some(""))
+        {
+            return Some(format!("{name}: must not be empty"));
+        }
+        if let Some(concurrency) = known.concurrency.filter(|number| *number < 0) {
+            return Some(format!("concurrency: {concurrency} must be 0 or more"));
+        }
+        let durations = [
+            ("drainDuration", &known.drain_duration),
+            (
+                "terminationDrainDuration",
+                &known.termination_drain_duration,
+            ),
+        ];
+        durations.into_iter().find_map(|(name, text)| {
+            let text = text.as_deref()?;
+            match text.parse::<Duration>() {
+                Ok(duration) if duration.as_nanos() >= 0 => None,
+                Ok(_) => Some(format!("{name}: {text:?} must not be negative")),
+                Err(error) => Some(format!("{name}: {error}")),
+            }
+        })
+    }
+
     /// The fields that differ from Istio's built-in defaults, which is what the proxy is told.
     pub fn non_default_fields(&self) -> Map<String, Value> {
         let defaults = built_in_defaults();
@@ -229,7 +276,7 @@ mod tests {
         let mesh = mesh(json!({ "defaultConfig": {
             "configPath": "./etc/istio/proxy", "drainDuration": "7s", "futureField": [1],
         }}));
-        let config = mesh.proxy_config(None).unwrap();
+        let config = mesh.proxy_config(&[]).unwrap();
         assert_eq!(
             Value::Object(config.non_default_fields()),
             json!({ "drainDuration": "7s", "futureField": [1] })
@@ -241,7 +288,7 @@ mod tests {
         let mesh =
             mesh(json!({ "defaultConfig": { "proxyMetadata": { "A": "mesh", "B": "mesh" } } }));
         let overlay = json!({ "proxyMetadata": { "B": "pod" } });
-        let config = mesh.proxy_config(overlay.as_object()).unwrap();
+        let config = mesh.proxy_config(&[overlay.as_object().unwrap()]).unwrap();
         let metadata: Vec<_> = config.known.proxy_metadata.into_iter().collect();
         assert_eq!(
             metadata,
@@ -253,7 +300,7 @@ mod tests {
     fn a_wrong_type_is_an_error_that_names_the_field() {
         let overlay = json!({ "proxyMetadata": { "A": { "B": 1 } } });
         let error = MeshConfig::default()
-            .proxy_config(overlay.as_object())
+            .proxy_config(&[overlay.as_object().unwrap()])
             .unwrap_err();
         assert!(error.to_string().contains("proxyMetadata.A"), "{error}");
     }

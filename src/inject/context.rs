@@ -7,7 +7,10 @@ use crate::api::{
     mesh::{InterceptionMode, ProxyConfig},
 };
 
-use super::{Config, annotations as names, pod::Pod, workload::Workload};
+use super::{
+    Config, annotations as names, openshift, pod::Pod, surroundings::Surroundings,
+    workload::Workload,
+};
 
 /// Name of the container of the proxy.
 pub(super) const PROXY: &str = "istio-proxy";
@@ -35,6 +38,7 @@ pub(super) struct Context<'a> {
     pub native: bool,
     /// Environment that the caller adds, over the mesh's.
     pub env: &'a [(String, String)],
+    pub surroundings: &'a Surroundings<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -89,7 +93,7 @@ impl<'a> Context<'a> {
     }
 
     /// User and group of the proxy, whose own traffic is not captured: those that the pod's own `istio-proxy`
-    /// asks for, unless that is root.
+    /// asks for, unless that is root; else those that the namespace assigns, on OpenShift.
     pub fn user_ids(&self) -> (u64, u64) {
         let wish = |field: &str| {
             self.pod
@@ -99,9 +103,19 @@ impl<'a> Context<'a> {
                 .as_u64()
                 .filter(|id| *id != 0)
         };
+        let assigned = self
+            .surroundings
+            .namespace
+            // A proxy that has to be root runs outside the namespace's range anyway.
+            .filter(|_| self.config.values.is_openshift() && !self.transparent())
+            .and_then(openshift::ids);
+        let default = assigned.unwrap_or(openshift::Ids {
+            user: PROXY_ID,
+            group: PROXY_ID,
+        });
         (
-            wish("runAsUser").unwrap_or(PROXY_ID),
-            wish("runAsGroup").unwrap_or(PROXY_ID),
+            wish("runAsUser").unwrap_or(default.user),
+            wish("runAsGroup").unwrap_or(default.group),
         )
     }
 
@@ -133,12 +147,10 @@ impl<'a> Context<'a> {
             return reference.to_owned();
         }
         let global = &self.config.values.global;
-        let mesh_type = self
-            .proxy
-            .known
-            .image
-            .as_ref()
-            .map_or("", |image| &image.image_type);
+        let mesh_type = match &self.proxy.known.image {
+            Some(image) if !image.image_type.is_empty() => &image.image_type,
+            _ => &global.variant,
+        };
         let kind = self
             .pod
             .annotation(names::PROXY_IMAGE_TYPE)

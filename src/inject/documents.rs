@@ -6,13 +6,19 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::yaml;
+use crate::api::{
+    kind::Kind,
+    metadata::Metadata,
+    networking::{self, ProxyConfigSpec},
+    yaml,
+};
 
 use super::{
     Config, Error, Outcome, Request,
     namespace::{self, Install, Match},
     pod::Pod,
     policy::Reason,
+    surroundings::{ProxyConfigs, Surroundings},
     workload::Workload,
 };
 
@@ -132,9 +138,10 @@ pub fn inject(config: &Config, text: &str) -> Result<Injected, DocumentError> {
         })?;
         parsed.push(value);
     }
+    let declared = Declared::of(&parsed);
     let mut run = Run {
         config,
-        namespaces: namespaces(&parsed),
+        declared: &declared,
         remarks: Vec::new(),
     };
     let mut text = String::new();
@@ -155,26 +162,50 @@ pub fn inject(config: &Config, text: &str) -> Result<Injected, DocumentError> {
     })
 }
 
-/// Labels of the namespaces that the file itself declares.
-fn namespaces(documents: &[Value]) -> BTreeMap<String, BTreeMap<String, String>> {
-    documents
-        .iter()
-        .flat_map(|document| match items(document) {
-            Some(items) => items.iter().collect(),
-            None => vec![document],
-        })
-        .filter(|object| text_at(object, "/kind") == "Namespace")
-        .map(|object| {
-            let labels = object
-                .pointer("/metadata/labels")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-                .collect();
-            (text_at(object, "/metadata/name").to_owned(), labels)
-        })
-        .collect()
+/// What the file itself declares of the surroundings of its pods.
+#[derive(Debug, Default)]
+struct Declared {
+    namespaces: BTreeMap<String, Metadata>,
+    proxy_configs: Vec<(Metadata, ProxyConfigSpec)>,
+}
+
+impl Declared {
+    fn of(documents: &[Value]) -> Self {
+        let mut declared = Self::default();
+        for object in documents.iter().flat_map(|document| match items(document) {
+            Some(items) => items.as_slice(),
+            None => std::slice::from_ref(document),
+        }) {
+            match Kind::of(text_at(object, "/apiVersion"), text_at(object, "/kind")) {
+                Some(Kind::Namespace) => {
+                    let metadata = Metadata::of(object);
+                    declared.namespaces.insert(metadata.name.clone(), metadata);
+                }
+                // One that cannot be read has no effect here, as in a cluster.
+                Some(Kind::ProxyConfig) => {
+                    if let Ok(spec) = networking::decode::<ProxyConfigSpec>(object) {
+                        declared.proxy_configs.push((Metadata::of(object), spec));
+                    }
+                }
+                _ => {}
+            }
+        }
+        declared
+    }
+
+    fn surroundings(&self, root_namespace: &str, namespace: &str) -> Surroundings<'_> {
+        let within = |wanted: &str| {
+            let wanted = wanted.to_owned();
+            self.proxy_configs
+                .iter()
+                .filter(move |(metadata, _)| metadata.namespace == wanted)
+                .map(|(metadata, spec)| (metadata, spec))
+        };
+        Surroundings {
+            namespace: self.namespaces.get(namespace),
+            proxy_configs: ProxyConfigs::new(within(root_namespace), within(namespace)),
+        }
+    }
 }
 
 fn items(object: &Value) -> Option<&Vec<Value>> {
@@ -191,7 +222,7 @@ fn text_at<'v>(value: &'v Value, pointer: &str) -> &'v str {
 
 struct Run<'a> {
     config: &'a Config,
-    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    declared: &'a Declared,
     remarks: Vec<String>,
 }
 
@@ -263,30 +294,32 @@ impl Run<'_> {
             self.skipped(shown, Reason::NamespaceDisabled);
             return Ok(None);
         }
+        let root = self.config.mesh.root_namespace();
         let request = Request {
             pod,
             namespace,
             workload: Some(workload),
             env: &[],
+            surroundings: &self.declared.surroundings(root, namespace),
         };
-        let (injected, warnings) = match super::inject(self.config, request)? {
-            Outcome::Skipped { reason, warnings } => {
+        let (injected, surprises) = match super::inject(self.config, request)? {
+            Outcome::Skipped { reason, surprises } => {
                 self.skipped(shown, reason);
-                (None, warnings)
+                (None, surprises)
             }
-            Outcome::Injected { pod, warnings, .. } => (Some(pod), warnings),
+            Outcome::Injected { pod, surprises, .. } => (Some(pod), surprises),
         };
         self.remarks.extend(
-            warnings
+            surprises
                 .into_iter()
-                .map(|warning| format!("{shown}: {warning}")),
+                .map(|surprise| format!("{shown}: {}", surprise.text)),
         );
         Ok(injected)
     }
 
     /// Whether the API server would not even ask, by the labels of a namespace that the file declares.
     fn not_asked(&self, pod: &Value, namespace: &str) -> Result<bool, Error> {
-        let Some(labels) = self.namespaces.get(namespace) else {
+        let Some(declared) = self.declared.namespaces.get(namespace) else {
             return Ok(false);
         };
         let install = Install {
@@ -298,7 +331,7 @@ impl Run<'_> {
                 .enable_namespaces_by_default,
         };
         let pod = Pod::new(pod, namespace)?.labels_owned();
-        Ok(namespace::called(install, labels, &pod) == Match::No)
+        Ok(namespace::called(install, &declared.labels, &pod) == Match::No)
     }
 
     fn skipped(&mut self, shown: &str, reason: Reason) {

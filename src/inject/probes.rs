@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     context::PROXY,
     pod::{find, name_of},
+    surprises::{Concern, Surprise},
 };
 
 /// The environment variable by which the agent learns the originals: JSON, path to handler.
@@ -67,7 +68,7 @@ pub(super) struct Rewritten {
     /// The originals, by the path that stands for them.
     pub probers: BTreeMap<String, Value>,
     /// For people: probes that cannot work.
-    pub warnings: Vec<String>,
+    pub surprises: Vec<Surprise>,
 }
 
 /// Rewrites every probe and hook of the application's containers to `port` of the agent.
@@ -167,9 +168,12 @@ fn rewrite_handler(
             }
             rewritten.probers.insert(path.clone(), Value::Object(entry));
         }
-        None => rewritten.warnings.push(format!(
-            "{path}: the port {} is not among the ports of the container, the probe cannot succeed",
-            original.get("port").unwrap_or(&Value::Null)
+        None => rewritten.surprises.push(Surprise::new(
+            Concern::UnknownProbePort,
+            format!(
+                "{path}: the port {} is not among the ports of the container, the probe cannot succeed",
+                original.get("port").unwrap_or(&Value::Null)
+            ),
         )),
     }
     let mut get = match (kind, original) {

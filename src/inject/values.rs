@@ -45,8 +45,11 @@ pub struct Global {
     pub hub: String,
     #[serde(deserialize_with = "text")]
     pub tag: String,
+    /// Suffix of the tag of the proxy's image where no ProxyConfig and no annotation says another.
     #[serde(deserialize_with = "text")]
     pub variant: String,
+    #[serde(deserialize_with = "text")]
+    pub platform: String,
     #[serde(deserialize_with = "text")]
     pub image_pull_policy: String,
     #[serde(deserialize_with = "or_default")]
@@ -285,6 +288,12 @@ impl Values {
             *into = given.clone();
         }
         Self::read(values)
+    }
+
+    /// Whether namespaces assign users to pods, as OpenShift's do.
+    pub fn is_openshift(&self) -> bool {
+        let environment = self.pilot.env.get("PLATFORM").map(String::as_str);
+        environment.unwrap_or(&self.global.platform) == "openshift"
     }
 
     fn read(values: Value) -> Result<Self, ValuesError> {

@@ -31,11 +31,7 @@ impl Workload {
         if generated.is_empty() {
             return None;
         }
-        let owner = pod
-            .pointer("/metadata/ownerReferences")?
-            .as_array()?
-            .iter()
-            .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?;
+        let owner = controller(pod)?;
         let (name, kind) = (text(owner, "/name"), text(owner, "/kind"));
         let behind = match kind {
             "ReplicaSet" => replica_set_owner(name, view),
@@ -52,6 +48,14 @@ impl Workload {
             name: name.to_owned(),
         })
     }
+}
+
+/// The owner reference of the pod's controller.
+pub fn controller(pod: &Value) -> Option<&Value> {
+    pod.pointer("/metadata/ownerReferences")?
+        .as_array()?
+        .iter()
+        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))
 }
 
 fn pod_name(pod: &Value, view: &Pod<'_>) -> String {

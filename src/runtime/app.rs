@@ -159,6 +159,7 @@ impl App {
         let injection = self.start_injection(config)?;
         let complete = move || status::can_judge(&states.borrow());
         let router = webhook::inject::Injector::new(injection, &mut self.registry)
+            .with_snapshots(snapshots.clone())
             .router()
             .merge(
                 webhook::validate::Validator::new(

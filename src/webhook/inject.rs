@@ -19,9 +19,21 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tokio::sync::watch;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 
-use crate::inject::{self, Config, Outcome, patch};
+use crate::{
+    analysis::Snapshot,
+    api::{kind::Kind, networking::ProxyConfigSpec},
+    inject::{
+        self, Config, Outcome, patch,
+        pod::Pod,
+        surprises::Surprise,
+        surroundings::{ProxyConfigs, Surroundings},
+        workload::Workload,
+    },
+    world::{NamespaceSpec, ObjectKey, World},
+};
 
 use super::review::{Review, ReviewError};
 
@@ -31,10 +43,27 @@ pub const PATH: &str = "/inject";
 /// Bodies larger than this (bytes) are worked on outside the tasks that serve connections.
 const INLINE_BODY: usize = 256 << 10;
 
+/// What the owner of a pod should hear, because the pod's author is a controller, which shows it to nobody.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnerNotice {
+    /// The namespace of pod and owner.
+    pub namespace: String,
+    /// The pod's name; empty or unfinished for a pod that a controller makes.
+    pub pod: String,
+    /// The workload whose name people know, as far as the pod alone tells.
+    pub workload: Workload,
+    /// The pod's controller, as `metadata.ownerReferences` has it; `null` for a pod of its own.
+    pub controller: Value,
+    /// What to say.
+    pub surprises: Vec<Surprise>,
+}
+
 /// What the handler needs.
 #[derive(Debug, Clone)]
 pub struct Injector {
     config: watch::Receiver<Arc<Config>>,
+    snapshots: Option<watch::Receiver<Arc<Snapshot>>>,
+    notices: Option<mpsc::Sender<OwnerNotice>>,
     metrics: Arc<Metrics>,
 }
 
@@ -43,8 +72,22 @@ impl Injector {
     pub fn new(config: watch::Receiver<Arc<Config>>, registry: &mut Registry) -> Self {
         Self {
             config,
+            snapshots: None,
+            notices: None,
             metrics: Arc::new(Metrics::register(registry)),
         }
+    }
+
+    /// Looks at namespaces and ProxyConfig objects as well.
+    pub fn with_snapshots(mut self, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// Tells what owners of pods should hear. Never waits: when the queue is full, the notice is dropped and counted.
+    pub fn with_notices(mut self, notices: mpsc::Sender<OwnerNotice>) -> Self {
+        self.notices = Some(notices);
+        self
     }
 
     /// The routes of injection, to be merged with those of other webhooks.
@@ -84,57 +127,112 @@ impl Injector {
             self.metrics.fail("no-object");
             return review.deny("request.object: must be a pod", &[]);
         };
+        let snapshot = self.snapshots.as_ref().map(|s| Arc::clone(&s.borrow()));
+        let namespace = review.text("namespace");
+        let surroundings = match &snapshot {
+            Some(snapshot) => surroundings(snapshot.world(), namespace),
+            None => Surroundings::default(),
+        };
         let env = parameters(path);
         let request = inject::Request {
             pod,
-            namespace: review.text("namespace"),
+            namespace,
             workload: None,
             env: &env,
+            surroundings: &surroundings,
         };
         let config = Arc::clone(&self.config.borrow());
-        let named = || {
-            let metadata = |field| pod.pointer(&format!("/metadata/{field}"))?.as_str();
-            let name = metadata("name").or_else(|| metadata("generateName"));
-            name.unwrap_or_default().to_owned()
-        };
         match inject::inject(&config, request) {
-            Ok(Outcome::Skipped { reason, warnings }) => {
+            Ok(Outcome::Skipped { reason, surprises }) => {
                 self.metrics.skip(reason.as_str());
-                for warning in &warnings {
-                    tracing::warn!(
-                        namespace = review.text("namespace"),
-                        pod = named(),
-                        "{warning}"
-                    );
-                }
-                tracing::debug!(
-                    namespace = review.text("namespace"),
-                    pod = named(),
-                    reason = reason.as_str(),
-                    "not injected"
-                );
-                review.allow(None, &warnings)
+                log_decision(review, pod, "not injected", reason.as_str());
+                self.tell(review, pod, &surprises);
+                review.allow(None, &texts(&surprises))
             }
             Ok(Outcome::Injected {
                 pod: injected,
                 reason,
-                warnings,
+                surprises,
             }) => {
                 self.metrics.success.inc();
-                tracing::debug!(
-                    namespace = review.text("namespace"),
-                    pod = named(),
-                    reason = reason.as_str(),
-                    "injected"
-                );
-                review.allow(Some(&patch::diff(pod, &injected)), &warnings)
+                log_decision(review, pod, "injected", reason.as_str());
+                self.tell(review, pod, &surprises);
+                review.allow(Some(&patch::diff(pod, &injected)), &texts(&surprises))
             }
             Err(error) => {
                 self.metrics.fail(error.as_str());
-                tracing::info!(namespace = review.text("namespace"), pod = named(), %error, "denied");
+                tracing::info!(namespace, pod = name_of(pod), %error, "denied");
                 review.deny(&format!("the sidecar cannot be injected: {error}"), &[])
             }
         }
+    }
+
+    /// Hands surprises on; nothing happens in a dry run.
+    fn tell(&self, review: &Review, pod: &Value, surprises: &[Surprise]) {
+        let Some(notices) = self.notices.as_ref().filter(|_| !surprises.is_empty()) else {
+            return;
+        };
+        let namespace = review.text("namespace");
+        let Some(view) = Pod::new(pod, namespace)
+            .ok()
+            .filter(|_| !review.is_dry_run())
+        else {
+            return;
+        };
+        let notice = OwnerNotice {
+            namespace: namespace.to_owned(),
+            pod: name_of(pod).to_owned(),
+            workload: Workload::of(pod, &view),
+            controller: inject::workload::controller(pod)
+                .cloned()
+                .unwrap_or_default(),
+            surprises: surprises.to_vec(),
+        };
+        if notices.try_send(notice).is_err() {
+            self.metrics.notices_dropped.inc();
+        }
+    }
+}
+
+fn name_of(pod: &Value) -> &str {
+    let metadata = |field| pod.get("metadata")?.get(field)?.as_str();
+    metadata("name")
+        .or_else(|| metadata("generateName"))
+        .unwrap_or_default()
+}
+
+fn texts(surprises: &[Surprise]) -> Vec<String> {
+    surprises
+        .iter()
+        .map(|surprise| surprise.text.clone())
+        .collect()
+}
+
+fn log_decision(review: &Review, pod: &Value, decision: &str, reason: &str) {
+    tracing::debug!(
+        namespace = review.text("namespace"),
+        pod = name_of(pod),
+        reason,
+        "{decision}"
+    );
+}
+
+/// What the World knows around a pod of this namespace.
+fn surroundings<'w>(world: &'w World, namespace: &str) -> Surroundings<'w> {
+    let key = ObjectKey::new(Kind::Namespace, "", namespace);
+    let proxy_configs = |namespace: &str| {
+        world
+            .in_namespace::<ProxyConfigSpec>(namespace)
+            .filter_map(|(_, object)| Some((&object.meta, object.spec()?)))
+    };
+    Surroundings {
+        namespace: world
+            .get::<NamespaceSpec>(&key)
+            .map(|namespace| &namespace.meta),
+        proxy_configs: ProxyConfigs::new(
+            proxy_configs(&world.settings().root_namespace),
+            proxy_configs(namespace),
+        ),
     }
 }
 
@@ -202,6 +300,7 @@ struct Metrics {
     failure: Family<ReasonLabel, Counter>,
     skip: Family<ReasonLabel, Counter>,
     time: Histogram,
+    notices_dropped: Counter,
 }
 
 impl Metrics {
@@ -213,7 +312,13 @@ impl Metrics {
             skip: Family::default(),
             // 50 µs to 0.8 s.
             time: Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
+            notices_dropped: Counter::default(),
         };
+        registry.register(
+            "sidecar_injection_notices_dropped",
+            "Pods whose owners were not told of a surprise, because too many notices waited",
+            metrics.notices_dropped.clone(),
+        );
         registry.register(
             "sidecar_injection_requests",
             "Injection requests",

@@ -119,6 +119,11 @@ impl Review {
             .filter(|object| !object.is_null())
     }
 
+    /// Whether nothing will be stored, so nothing else may happen either.
+    pub fn is_dry_run(&self) -> bool {
+        self.request.get("dryRun").and_then(Value::as_bool) == Some(true)
+    }
+
     /// Lets the object pass, changed by `patch` if there is one.
     pub fn allow(&self, patch: Option<&Patch>, warnings: &[String]) -> Response {
         let mut response = json!({ "uid": self.uid, "allowed": true });

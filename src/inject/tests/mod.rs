@@ -3,9 +3,14 @@
 mod goldens;
 mod robustness;
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
-use super::*;
+use super::{annotations, policy::Reason, surroundings::Surroundings, values::Values, *};
+use crate::api::mesh::MeshConfig;
+
+static NOTHING_AROUND: LazyLock<Surroundings<'static>> = LazyLock::new(Surroundings::default);
 
 fn config_of(values: Value, mesh: Value, native: bool) -> Config {
     let values = Values::over_defaults(&values).unwrap();
@@ -35,6 +40,7 @@ fn request(pod: &Value) -> Request<'_> {
         namespace: "default",
         workload: None,
         env: &[],
+        surroundings: &NOTHING_AROUND,
     }
 }
 
@@ -57,5 +63,12 @@ fn names(pod: &Value, list: &str) -> Vec<String> {
         .into_iter()
         .flatten()
         .map(|item| pod::name_of(item).to_owned())
+        .collect()
+}
+
+fn texts(surprises: &[Surprise]) -> Vec<String> {
+    surprises
+        .iter()
+        .map(|surprise| surprise.text.clone())
         .collect()
 }

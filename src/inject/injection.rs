@@ -1,0 +1,197 @@
+//! The steps of one injection, after all decisions.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Error, annotations,
+    context::{Context, PROXY},
+    merge, order,
+    overrides::{self, Overrides},
+    pod,
+    policy::Reason,
+    probes, prometheus,
+    status::Status,
+    surprises::{self, Surprise},
+    template,
+};
+
+/// One injection, after all decisions.
+pub(super) struct Injection<'a> {
+    pub context: &'a Context<'a>,
+    /// What an earlier injection of ours did to this pod.
+    pub before: Option<Status>,
+    /// The author's containers that an earlier injection saved.
+    pub saved: Overrides,
+    /// Why it is injected.
+    pub reason: Reason,
+}
+
+impl Injection<'_> {
+    /// The injected pod; what surprises on the way goes to `surprises`.
+    ///
+    /// # Errors
+    /// A template or an annotation cannot be used.
+    pub fn run(&self, original: &Value, surprises: &mut Vec<Surprise>) -> Result<Value, Error> {
+        let template = self.render()?;
+        let mut pod = original.as_object().cloned().unwrap_or_default();
+        if template_puts_proxy_in_init(&template)
+            && let Some(Value::Object(spec)) = pod.get_mut("spec")
+        {
+            overrides::move_proxy_to_init(spec);
+        }
+        merge::strategic_merge(&mut pod, &template);
+        let mut found = Overrides::of(original, &template, self.before.as_ref());
+        found.extend(&self.saved);
+        let mut metadata = take_object(&mut pod, "metadata");
+        let mut notes = take_object(&mut metadata, "annotations");
+        let mut spec = take_object(&mut pod, "spec");
+        found.apply(&mut spec);
+        if !found.is_empty() {
+            notes.insert(annotations::OVERRIDES.to_owned(), json!(found.to_json()));
+        }
+        if self.context.transparent() {
+            run_proxy_as_root(&mut spec);
+        }
+        surprises.extend(surprises::of_containers(
+            self.context,
+            injected_containers(&template, &spec),
+        ));
+        self.span_containers(&mut notes, &mut spec, surprises)?;
+        self.note(&template, &mut notes);
+        order::order(
+            &mut spec,
+            self.context.native,
+            self.context.holds_application(),
+        );
+        metadata.insert("annotations".to_owned(), Value::Object(notes));
+        pod.insert("metadata".to_owned(), Value::Object(metadata));
+        pod.insert("spec".to_owned(), Value::Object(spec));
+        Ok(keep_key_order(original, pod))
+    }
+
+    /// Renders the templates that the pod asks for, each from the pod as its author wrote it, into one partial pod.
+    fn render(&self) -> Result<Map<String, Value>, Error> {
+        let context = self.context;
+        let defaults = &context
+            .config
+            .values
+            .sidecar_injector_webhook
+            .default_templates;
+        let wanted: Vec<&str> = match context.pod.annotation(annotations::TEMPLATES) {
+            Some(names) => names.split(',').map(str::trim).collect(),
+            None if defaults.is_empty() => vec!["sidecar"],
+            None => defaults.iter().map(String::as_str).collect(),
+        };
+        let mut merged = Map::new();
+        for render in template::find(wanted.into_iter())? {
+            merge::strategic_merge(&mut merged, &render(context));
+        }
+        Ok(merged)
+    }
+
+    /// What concerns several containers: metrics and probes.
+    fn span_containers(
+        &self,
+        notes: &mut Map<String, Value>,
+        spec: &mut Map<String, Value>,
+        surprises: &mut Vec<Surprise>,
+    ) -> Result<(), Error> {
+        let context = self.context;
+        let agent_port = context.agent_port();
+        let mesh = context.config.mesh.enable_prometheus_merge.unwrap_or(true);
+        let merge_metrics = context
+            .pod
+            .annotation(annotations::MERGE_METRICS)
+            .and_then(annotations::go_bool)
+            .unwrap_or(mesh);
+        if merge_metrics {
+            prometheus::merge(context, agent_port, notes, spec)
+                .map_err(|problem| Error::Annotations(vec![problem]))?;
+        }
+        let webhook = &context.config.values.sidecar_injector_webhook;
+        let rewrite = context
+            .pod
+            .annotation(annotations::REWRITE_PROBES)
+            .and_then(annotations::go_bool)
+            .unwrap_or(webhook.rewrite_app_http_probe);
+        // Port 0 is the author's way to say that the agent's port shall not be used.
+        let wanted = rewrite && context.pod.annotation(annotations::STATUS_PORT) != Some("0");
+        if wanted && probes::proxy_env(spec).is_some() {
+            let rewritten = probes::rewrite(spec, agent_port, context.config.agent);
+            probes::set_probers(spec, rewritten.probers);
+            surprises.extend(rewritten.surprises);
+        }
+        Ok(())
+    }
+
+    /// Writes down what was done.
+    fn note(&self, template: &Map<String, Value>, notes: &mut Map<String, Value>) {
+        let context = self.context;
+        let status = Status::of(template, context.revision());
+        notes.insert(annotations::STATUS.to_owned(), json!(status.to_json()));
+        let by = json!({
+            "rule": self.reason.as_str(),
+            "revision": context.revision(),
+            "layout": if context.native { "native" } else { "classic" },
+        });
+        notes.insert(annotations::INJECTED_BY.to_owned(), json!(by.to_string()));
+        let webhook = &context.config.values.sidecar_injector_webhook;
+        for (name, value) in &webhook.injected_annotations {
+            notes.insert(name.clone(), json!(value));
+        }
+    }
+}
+
+fn template_puts_proxy_in_init(template: &Map<String, Value>) -> bool {
+    template
+        .get("spec")
+        .and_then(|spec| spec.get("initContainers")?.as_array())
+        .is_some_and(|items| pod::find(items, PROXY).is_some())
+}
+
+/// The containers that the templates name, as they became.
+fn injected_containers<'v>(
+    template: &'v Map<String, Value>,
+    spec: &'v Map<String, Value>,
+) -> impl Iterator<Item = &'v Value> {
+    let items = |spec: Option<&'v Value>| spec.and_then(Value::as_array).into_iter().flatten();
+    overrides::LISTS.into_iter().flat_map(move |list| {
+        let injected = template.get("spec").and_then(|spec| spec.get(list));
+        items(injected).filter_map(move |item| {
+            items(spec.get(list)).find(|container| pod::name_of(container) == pod::name_of(item))
+        })
+    })
+}
+
+fn take_object(parent: &mut Map<String, Value>, field: &str) -> Map<String, Value> {
+    match parent.get_mut(field).map(Value::take) {
+        Some(Value::Object(object)) => object,
+        _ => Map::new(),
+    }
+}
+
+/// Transparent proxying needs capabilities that only root gets, whatever the pod's author wrote.
+fn run_proxy_as_root(spec: &mut Map<String, Value>) {
+    for list in overrides::LISTS {
+        let Some(Value::Array(items)) = spec.get_mut(list) else {
+            continue;
+        };
+        for item in items.iter_mut().filter(|item| pod::name_of(item) == PROXY) {
+            if let Some(security) = item.get_mut("securityContext").filter(|s| s.is_object()) {
+                security["runAsUser"] = json!(0);
+            }
+        }
+    }
+}
+
+/// The pod's fields in the order in which its author had them; new ones at the end.
+fn keep_key_order(original: &Value, mut pod: Map<String, Value>) -> Value {
+    let mut ordered = Map::new();
+    for key in original.as_object().into_iter().flat_map(Map::keys) {
+        if let Some(value) = pod.shift_remove(key) {
+            ordered.insert(key.clone(), value);
+        }
+    }
+    ordered.extend(pod);
+    Value::Object(ordered)
+}

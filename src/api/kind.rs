@@ -32,6 +32,8 @@ pub enum Kind {
     Namespace,
     /// A Kubernetes Pod.
     Pod,
+    /// A Kubernetes Secret, read only where the namespace allows it.
+    Secret,
 }
 
 impl Kind {
@@ -49,11 +51,16 @@ impl Kind {
     ];
 
     /// The kinds of Kubernetes' core group that the model reads.
-    pub const CORE: [Kind; 3] = [Kind::Service, Kind::Namespace, Kind::Pod];
+    pub const CORE: [Kind; 4] = [Kind::Service, Kind::Namespace, Kind::Pod, Kind::Secret];
 
     /// Every kind, Istio's first.
     pub fn all() -> impl Iterator<Item = Kind> {
         Self::ISTIO.into_iter().chain(Self::CORE)
+    }
+
+    /// The kinds that are read in the whole cluster: all but Secrets, of which the namespaces are named one by one.
+    pub fn cluster_wide() -> impl Iterator<Item = Kind> {
+        Self::all().filter(|kind| *kind != Kind::Secret)
     }
 
     /// The name in an object's `kind` field.
@@ -71,6 +78,7 @@ impl Kind {
             Kind::Service => "Service",
             Kind::Namespace => "Namespace",
             Kind::Pod => "Pod",
+            Kind::Secret => "Secret",
         }
     }
 
@@ -89,6 +97,7 @@ impl Kind {
             Kind::Service => "services",
             Kind::Namespace => "namespaces",
             Kind::Pod => "pods",
+            Kind::Secret => "secrets",
         }
     }
 
@@ -107,7 +116,7 @@ impl Kind {
         match self {
             Kind::EnvoyFilter => &["v1alpha3"],
             Kind::ProxyConfig => &["v1beta1"],
-            Kind::Service | Kind::Namespace | Kind::Pod => &["v1"],
+            Kind::Service | Kind::Namespace | Kind::Pod | Kind::Secret => &["v1"],
             _ => &["v1", "v1beta1", "v1alpha3"],
         }
     }
@@ -128,7 +137,7 @@ impl Kind {
 
     /// Whether this is one of [`Kind::ISTIO`].
     pub fn is_istio(self) -> bool {
-        !matches!(self, Kind::Service | Kind::Namespace | Kind::Pod)
+        !Self::CORE.contains(&self)
     }
 
     /// The kind that an object's `apiVersion` and `kind` name; `None` for kinds that the model does not read, and for

@@ -205,7 +205,7 @@ impl App {
         let (inputs, queue) = mpsc::channel(engine::QUEUE);
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
-        for kind in Kind::all() {
+        for kind in Kind::cluster_wide() {
             let (client, inputs) = (self.client.clone(), inputs.clone());
             let watch = Watch::new(client, kind, inputs, states.clone(), &metrics);
             self.tasks.spawn(
@@ -216,7 +216,7 @@ impl App {
         let settings = config.borrow().settings.clone();
         let forwarding = forward_settings(config.clone(), inputs, self.ending());
         self.tasks.spawn("settings", forwarding);
-        let mut engine = Engine::new(queue, settings, Kind::all(), &mut self.registry);
+        let mut engine = Engine::new(queue, settings, Kind::cluster_wide(), &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
             self.start_writers(&mut engine, leadership);

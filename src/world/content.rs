@@ -11,6 +11,7 @@ use crate::api::networking::{
 
 use super::Store;
 use super::core::{NamespaceSpec, PodSpec, ServiceSpec};
+use super::secret::SecretSpec;
 
 /// What objects of one kind say.
 pub trait Content: Sized + PartialEq + Send + Sync + 'static {
@@ -75,6 +76,7 @@ stores! {
     services: ServiceSpec = Service, true, ServiceSpec::read;
     namespaces: NamespaceSpec = Namespace, false, NamespaceSpec::read;
     pods: PodSpec = Pod, false, PodSpec::read;
+    secrets: SecretSpec = Secret, false, SecretSpec::read;
 }
 
 /// Evaluates an expression with `$spec` standing for the type that belongs to a kind known only at run time.
@@ -102,6 +104,7 @@ macro_rules! on_store {
             Kind::Service => with!(world::ServiceSpec),
             Kind::Namespace => with!(world::NamespaceSpec),
             Kind::Pod => with!(world::PodSpec),
+            Kind::Secret => with!(world::SecretSpec),
         }
     }};
 }

@@ -7,11 +7,13 @@
 mod content;
 mod core;
 mod key;
+mod secret;
 mod settings;
 
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::kind::Kind;
@@ -23,6 +25,10 @@ pub use core::{
     Container, ContainerPort, NamespaceSpec, PodSpec, ServicePort, ServiceSpec, TargetPort,
 };
 pub use key::ObjectKey;
+pub use secret::{
+    Certificate, EXPIRES_SOON, Readable, SECRET_FIELDS, SecretAccess, SecretProblem, SecretSpec,
+    Validity,
+};
 pub use settings::{Settings, SettingsError};
 
 use content::Stores;
@@ -50,6 +56,10 @@ impl<S: Content> Object<S> {
     pub fn read(object: &Value) -> Object<S> {
         let mut meta = Metadata::of(object);
         meta.annotations.remove(LAST_APPLIED);
+        if S::KIND == Kind::Secret {
+            // Whoever keeps copies of key material beside it keeps them here.
+            meta.annotations.clear();
+        }
         Object {
             meta,
             spec: S::decode(object).map(Arc::new),
@@ -108,6 +118,8 @@ pub enum ApplyError {
 #[derive(Debug, Clone, Default)]
 pub struct World {
     settings: Arc<Settings>,
+    now: Option<Timestamp>,
+    secret_access: SecretAccess,
     stores: Stores,
 }
 
@@ -116,7 +128,7 @@ impl World {
     pub fn new(settings: Settings) -> World {
         World {
             settings: Arc::new(settings),
-            stores: Stores::default(),
+            ..World::default()
         }
     }
 
@@ -129,6 +141,44 @@ impl World {
     pub fn with_settings(mut self, settings: Settings) -> World {
         self.settings = Arc::new(settings);
         self
+    }
+
+    /// The moment that the World is looked at, by which the dates of certificates are judged; without one they are not.
+    pub fn now(&self) -> Option<Timestamp> {
+        self.now
+    }
+
+    /// The same objects at another moment.
+    pub fn at(mut self, now: Timestamp) -> World {
+        self.now = Some(now);
+        self
+    }
+
+    /// Of which namespaces the Secrets are here.
+    pub fn secret_access(&self) -> &SecretAccess {
+        &self.secret_access
+    }
+
+    /// Says of which namespaces the Secrets are here.
+    pub fn set_secret_access(&mut self, access: SecretAccess) {
+        self.secret_access = access;
+    }
+
+    /// What a verdict that rests on Secrets may see differently here than in `old`, though no object changed: the
+    /// Secrets whose certificates have come to another part of their life, and the namespaces whose Secrets were not
+    /// read there or are not here.
+    pub fn secrets_seen_anew(&self, old: &World) -> (Vec<ObjectKey>, Vec<Arc<str>>) {
+        let aged = |(key, secret): (&ObjectKey, &Arc<Object<SecretSpec>>)| {
+            let spec = secret.spec()?;
+            (spec.validity(self.now) != spec.validity(old.now)).then(|| key.clone())
+        };
+        let secrets = if self.now == old.now {
+            Vec::new()
+        } else {
+            self.all::<SecretSpec>().iter().filter_map(aged).collect()
+        };
+        let namespaces = self.secret_access.differing(&old.secret_access);
+        (secrets, namespaces)
     }
 
     /// Takes in an object as an API server or a file gives it.

@@ -79,7 +79,7 @@ async fn run(client: Client) {
     let (inputs, queue) = mpsc::channel(engine::QUEUE);
     let states = watch::Sender::new(States::new());
     let metrics = watches::Metrics::register(&mut registry);
-    for kind in Kind::all() {
+    for kind in Kind::cluster_wide() {
         let watch = Watch::new(
             client.clone(),
             kind,
@@ -89,7 +89,12 @@ async fn run(client: Client) {
         );
         tokio::spawn(watch.run(std::future::pending()));
     }
-    let mut engine = Engine::new(queue, Settings::default(), Kind::all(), &mut registry);
+    let mut engine = Engine::new(
+        queue,
+        Settings::default(),
+        Kind::cluster_wide(),
+        &mut registry,
+    );
     let (events, notices) =
         EventWriter::new(client.clone(), identity, leadership.clone(), &mut registry);
     let writer = ServiceWriter::new(client, engine.changes(), leadership, notices, &mut registry);

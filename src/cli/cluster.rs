@@ -1,11 +1,23 @@
 //! Reading from a cluster by kubeconfig, for commands that can also work on files.
 
+mod world;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+
+pub use world::Denied;
+
+/// Where the control plane is, unless said otherwise.
+const ISTIO_NAMESPACE: &str = "istio-system";
+/// How long a connection to the API server may take to come about.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the API server may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Which cluster, and which namespace of it: kubectl's flags.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -19,6 +31,9 @@ pub struct Access {
     /// The namespace; without it that of the context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// The namespace of the control plane, whose mesh configuration is read [default: istio-system]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    istio_namespace: Option<String>,
 }
 
 /// A cluster that was reached by kubeconfig. Requests are made one by one, and waited for.
@@ -28,6 +43,7 @@ pub struct Cluster {
     /// The client, for what this type has no function for; see [`Self::wait`].
     pub client: kube::Client,
     runtime: tokio::runtime::Runtime,
+    istio_namespace: String,
 }
 
 impl Access {
@@ -46,7 +62,7 @@ impl Access {
             context: self.context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = runtime
+        let mut config = runtime
             .block_on(async {
                 match &self.kubeconfig {
                     Some(path) => {
@@ -57,6 +73,8 @@ impl Access {
                 }
             })
             .context("reading the kubeconfig")?;
+        config.connect_timeout = Some(CONNECT_TIME);
+        config.read_timeout = Some(SILENCE);
         let namespace = self
             .namespace
             .clone()
@@ -69,6 +87,10 @@ impl Access {
             namespace,
             client,
             runtime,
+            istio_namespace: self
+                .istio_namespace
+                .clone()
+                .unwrap_or_else(|| ISTIO_NAMESPACE.to_owned()),
         })
     }
 }

@@ -13,6 +13,8 @@ pub mod api {
     pub mod parse;
 
     #[cfg(feature = "objects")]
+    pub mod conditions;
+    #[cfg(feature = "objects")]
     pub mod crd;
     #[cfg(feature = "objects")]
     pub mod kind;
@@ -24,6 +26,8 @@ pub mod api {
     pub mod networking;
     #[cfg(feature = "objects")]
     pub mod ownership;
+    #[cfg(feature = "objects")]
+    pub mod strict;
     #[cfg(feature = "objects")]
     pub mod text;
     #[cfg(feature = "objects")]

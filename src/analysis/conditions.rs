@@ -17,28 +17,9 @@ const MESSAGE_LIMIT: usize = 32 * 1024;
 /// Most entries of `validationMessages`.
 const VALIDATION_MESSAGES_LIMIT: usize = 100;
 
-/// The object in itself is valid.
-pub const ACCEPTED: &str = "Accepted";
-/// Everything that the object names exists.
-pub const RESOLVED_REFS: &str = "ResolvedRefs";
-/// Another object says otherwise, and wins.
-pub const CONFLICTED: &str = "Conflicted";
-/// Every server's port is on a Service. Absent where it is: a Gateway may serve none.
-pub const PORTS_EXPOSED: &str = "PortsExposed";
-/// The summary.
-pub const READY: &str = "Ready";
-/// Waiting cannot cure it.
-pub const STALLED: &str = "Stalled";
-
-/// The types of conditions that are ours; all others belong to somebody else and stay as they are.
-pub const OURS: [&str; 6] = [
-    ACCEPTED,
-    RESOLVED_REFS,
-    CONFLICTED,
-    PORTS_EXPOSED,
-    READY,
-    STALLED,
-];
+pub use crate::api::conditions::{
+    ACCEPTED, CONFLICTED, OURS, PORTS_EXPOSED, READY, RESOLVED_REFS, STALLED,
+};
 
 /// One condition without its bookkeeping (generation, transition time).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -84,7 +84,7 @@ pub fn definition(kind: Kind) -> Option<Value> {
         Kind::WorkloadGroup => define::<WorkloadGroupSpec>(Some("wg"), &[]),
         Kind::ProxyConfig => define::<ProxyConfigSpec>(None, &[]),
         Kind::EnvoyFilter => define::<EnvoyFilterSpec>(None, &[]),
-        Kind::Service | Kind::Namespace | Kind::Pod | Kind::Secret => return None,
+        _ => return None,
     })
 }
 

@@ -281,7 +281,7 @@ impl Engine {
         self.metrics.builds.observe(took.as_secs_f64());
         for kind in Kind::all() {
             let labels = Labels {
-                kind: kind.plural(),
+                kind: kind.unique_plural(),
             };
             let count = i64::try_from(self.world.count(kind)).unwrap_or(i64::MAX);
             self.metrics.objects.get_or_create(&labels).set(count);

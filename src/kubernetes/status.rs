@@ -51,24 +51,11 @@ const RETRY: Duration = Duration::from_secs(5);
 /// When every object is compared again, after so many times [`RETRY`].
 const RESYNC: u32 = 12;
 
-/// The kinds that verdicts rest on. While one of them may not be read, what is said about the objects that name it
-/// would be wrong, so nothing is written.
-const VERDICTS_NEED: [Kind; 9] = [
-    Kind::VirtualService,
-    Kind::DestinationRule,
-    Kind::Gateway,
-    Kind::ServiceEntry,
-    Kind::Sidecar,
-    Kind::WorkloadEntry,
-    Kind::Service,
-    Kind::Namespace,
-    Kind::Pod,
-];
-
-/// Whether everything that verdicts rest on can be read.
+/// Whether everything that verdicts rest on can be read. While one of these kinds may not be, what is said about the
+/// objects that name it would be wrong, so nothing is written.
 pub fn can_judge(states: &States) -> bool {
-    let denied = |kind: &Kind| matches!(states.get(kind), Some(State::Denied(_)));
-    !VERDICTS_NEED.iter().any(denied)
+    let denied = |kind: Kind| matches!(states.get(&kind), Some(State::Denied(_)));
+    !Kind::bearing_verdicts().any(denied)
 }
 
 /// The status writer.
@@ -237,10 +224,7 @@ impl StatusWriter {
             return;
         };
         let now = Instant::now();
-        for key in Kind::ISTIO
-            .into_iter()
-            .flat_map(|kind| snapshot.world().keys(kind))
-        {
+        for key in Kind::with_status().flat_map(|kind| snapshot.world().keys(kind)) {
             self.pending.entry(key).or_insert(now);
         }
     }
@@ -272,7 +256,7 @@ impl StatusWriter {
 
     /// Compares one object's status with its verdict, and starts a write if they differ.
     fn compare(&mut self, snapshot: &Snapshot, key: ObjectKey, waiting_since: Instant) {
-        if !key.kind.is_istio() {
+        if !key.kind.has_status() {
             return;
         }
         let world = snapshot.world();
@@ -392,6 +376,6 @@ fn based_on(mut patch: Value, resource_version: &str) -> Value {
 
 fn labels(key: &ObjectKey) -> Labels {
     Labels {
-        kind: key.kind.plural(),
+        kind: key.kind.unique_plural(),
     }
 }

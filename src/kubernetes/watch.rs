@@ -1,20 +1,22 @@
 //! Watches of every kind that takes part in the model: one generic loop for all of them.
 //!
 //! Which version of a kind is served is discovered. A kind whose CRD is not installed, or that may not be read,
-//! holds up no other: it is reported, and looked for again. Lost connections, expired resource versions (410), and
+//! holds up no other: it is reported, and looked for again once the watch of CRDs tells of it, so that absent kinds cost
+//! no request. Lost connections, expired resource versions (410), and
 //! throttling (429) are overcome here; what follows only sees objects come and go.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta},
+    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta, TypeMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event},
@@ -28,7 +30,7 @@ use prometheus_client::{
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -124,12 +126,78 @@ impl Metrics {
     }
 }
 
+/// Which CustomResourceDefinitions there are, as far as their watch knows; shared by the watches of all kinds.
+#[derive(Debug, Clone)]
+pub struct Definitions(Arc<watch::Sender<Option<BTreeSet<String>>>>);
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+}
+
+impl Definitions {
+    /// Whether a kind's definition is known to be missing; if nothing is known of any, after waiting a little.
+    async fn lack(&self, kind: Kind) -> bool {
+        let mut known = self.0.subscribe();
+        let known = timeout(LOOK_AGAIN, known.wait_for(Option::is_some)).await;
+        let Ok(Ok(known)) = known else { return false };
+        known
+            .as_ref()
+            .is_some_and(|names| !names.contains(&kind.qualified_plural()))
+    }
+
+    /// Waits for a kind's definition to come. Where it is there already, or cannot be known, waits a little.
+    async fn coming(&self, kind: Kind) {
+        let name = kind.qualified_plural();
+        let mut known = self.0.subscribe();
+        let is_missing = known
+            .borrow_and_update()
+            .as_ref()
+            .is_some_and(|names| !names.contains(&name));
+        if is_missing {
+            let comes = |names: &Option<BTreeSet<String>>| {
+                names.as_ref().is_none_or(|names| names.contains(&name))
+            };
+            // The sender lives as long as this.
+            let _ = known.wait_for(comes).await;
+        } else {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn list(&self, names: &HashSet<ObjectKey>) {
+        let names = names.iter().map(|key| key.name.to_string()).collect();
+        self.0.send_replace(Some(names));
+    }
+
+    fn add(&self, name: &str) {
+        self.0.send_if_modified(|names| {
+            names
+                .as_mut()
+                .is_some_and(|names| names.insert(name.to_owned()))
+        });
+    }
+
+    fn remove(&self, name: &str) {
+        self.0
+            .send_if_modified(|names| names.as_mut().is_some_and(|names| names.remove(name)));
+    }
+
+    fn forget(&self) {
+        self.0.send_replace(None);
+    }
+}
+
 /// The watch of one kind.
 pub struct Watch {
     client: Client,
     kind: Kind,
+    /// The one object that is watched: namespace and name. `None` watches all.
+    only: Option<(String, String)>,
     inputs: mpsc::Sender<Input>,
     states: watch::Sender<States>,
+    definitions: Definitions,
     errors: Counter,
 }
 
@@ -156,10 +224,11 @@ impl Watch {
         kind: Kind,
         inputs: mpsc::Sender<Input>,
         states: watch::Sender<States>,
+        definitions: &Definitions,
         metrics: &Metrics,
     ) -> Self {
         let labels = Labels {
-            kind: kind.plural(),
+            kind: kind.unique_plural(),
         };
         let errors = metrics.errors.get_or_create_owned(&labels);
         states.send_modify(|states| {
@@ -168,10 +237,18 @@ impl Watch {
         Self {
             client,
             kind,
+            only: None,
             inputs,
             states,
+            definitions: definitions.clone(),
             errors,
         }
+    }
+
+    /// Watches only one object of the kind, so that no right to the others is needed.
+    pub fn only(mut self, namespace: &str, name: &str) -> Self {
+        self.only = Some((namespace.to_owned(), name.to_owned()));
+        self
     }
 
     /// Watches until `shutdown` is ready.
@@ -202,6 +279,9 @@ impl Watch {
                     self.inputs.send(Input::Absent(self.kind)).await
                 }
                 End::Denied(why) => {
+                    if self.kind == Kind::CustomResourceDefinition {
+                        self.definitions.forget();
+                    }
                     self.errors.inc();
                     self.set(State::Denied(why.clone()));
                     self.inputs.send(Input::Denied(self.kind, why)).await
@@ -210,15 +290,22 @@ impl Watch {
             if sent.is_err() {
                 return;
             }
-            sleep(LOOK_AGAIN).await;
+            if self.kind.is_built_in() {
+                sleep(LOOK_AGAIN).await;
+            } else {
+                self.definitions.coming(self.kind).await;
+            }
         }
     }
 
     /// The newest known version in which the API server serves the kind.
     async fn served_version(&self) -> kube::Result<Option<&'static str>> {
         let known = self.kind.versions();
-        if !self.kind.is_istio() {
+        if self.kind.is_built_in() {
             return Ok(known.first().copied());
+        }
+        if self.definitions.lack(self.kind).await {
+            return Ok(None);
         }
         for version in known {
             let group_version = format!("{}/{version}", self.kind.group());
@@ -244,9 +331,7 @@ impl Watch {
             api_version: resource.api_version.clone(),
             kind: resource.kind.clone(),
         };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let mut events =
-            pin!(watcher::watcher(api, watcher::Config::default().timeout(LIFE)).default_backoff());
+        let mut events = pin!(self.events(&resource).default_backoff());
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             let fed = match event {
@@ -260,6 +345,9 @@ impl Watch {
                 }
                 Ok(Event::InitDone) => {
                     let keys = std::mem::take(&mut listed);
+                    if self.kind == Kind::CustomResourceDefinition {
+                        self.definitions.list(&keys);
+                    }
                     tracing::debug!(kind = %self.kind, version, objects = keys.len(), "listed");
                     let fed = self
                         .inputs
@@ -268,9 +356,17 @@ impl Watch {
                     self.set(State::Watched { version });
                     fed
                 }
-                Ok(Event::Apply(object)) => self.apply(object, &types).await,
+                Ok(Event::Apply(object)) => {
+                    if self.kind == Kind::CustomResourceDefinition {
+                        self.definitions.add(&key(self.kind, &object).name);
+                    }
+                    self.apply(object, &types).await
+                }
                 Ok(Event::Delete(object)) => {
                     let key = key(self.kind, &object);
+                    if self.kind == Kind::CustomResourceDefinition {
+                        self.definitions.remove(&key.name);
+                    }
                     self.inputs.send(Input::Delete(key)).await
                 }
                 Err(error) => match status_code(&error) {
@@ -287,6 +383,27 @@ impl Watch {
             }
         }
         End::Gone
+    }
+
+    /// What happens to the kind's objects.
+    fn events(
+        &self,
+        resource: &ApiResource,
+    ) -> BoxStream<'static, watcher::Result<Event<DynamicObject>>> {
+        let client = self.client.clone();
+        let config = watcher::Config::default().timeout(LIFE);
+        if self.kind.is_metadata_alone() {
+            let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client, resource);
+            return metadata_alone(watcher::watcher(api, config)).boxed();
+        }
+        match &self.only {
+            Some((namespace, name)) => {
+                let api = Api::namespaced_with(client, namespace, resource);
+                let config = config.fields(&format!("metadata.name={name}"));
+                watcher::watcher(api, config).boxed()
+            }
+            None => watcher::watcher(Api::all_with(client, resource), config).boxed(),
+        }
     }
 
     async fn apply(
@@ -333,6 +450,26 @@ impl Watch {
             news
         });
     }
+}
+
+/// Events of objects of which only the metadata was asked for, in the form of all others.
+fn metadata_alone(
+    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>,
+) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> {
+    let whole = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
+        types: partial.types,
+        metadata: partial.metadata,
+        data: Value::Null,
+    };
+    events.map(move |event| {
+        event.map(|event| match event {
+            Event::Init => Event::Init,
+            Event::InitApply(object) => Event::InitApply(whole(object)),
+            Event::InitDone => Event::InitDone,
+            Event::Apply(object) => Event::Apply(whole(object)),
+            Event::Delete(object) => Event::Delete(whole(object)),
+        })
+    })
 }
 
 fn key(kind: Kind, object: &DynamicObject) -> ObjectKey {

@@ -36,7 +36,7 @@ use crate::{
         nodes,
         services::ServiceWriter,
         status::{self, StatusWriter},
-        watch::{self as watches, Input, States, Watch},
+        watch::{self as watches, Definitions, Input, States, Watch},
     },
     webhook,
 };
@@ -205,11 +205,17 @@ impl App {
         let (inputs, queue) = mpsc::channel(engine::QUEUE);
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
+        let definitions = Definitions::default();
         for kind in Kind::cluster_wide() {
             let (client, inputs) = (self.client.clone(), inputs.clone());
-            let watch = Watch::new(client, kind, inputs, states.clone(), &metrics);
+            let states = states.clone();
+            let mut watch = Watch::new(client, kind, inputs, states, &definitions, &metrics);
+            if kind == Kind::ConfigMap {
+                // Of all ConfigMaps only the one with the injector's values says anything.
+                watch = watch.only(&self.args.namespace, &self.args.of_revision("outrigger"));
+            }
             self.tasks.spawn(
-                format!("watch of {}", kind.plural()),
+                format!("watch of {}", kind.unique_plural()),
                 watch.run(self.ending()),
             );
         }

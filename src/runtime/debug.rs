@@ -32,7 +32,10 @@ fn page(snapshot: &Snapshot) -> Value {
             });
             (key.qualified_name(), object)
         });
-        (kind.plural().to_owned(), Value::Object(objects.collect()))
+        (
+            kind.unique_plural().to_owned(),
+            Value::Object(objects.collect()),
+        )
     });
     Value::Object(kinds.collect::<Map<_, _>>())
 }

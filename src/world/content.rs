@@ -10,7 +10,16 @@ use crate::api::networking::{
 };
 
 use super::Store;
-use super::core::{NamespaceSpec, PodSpec, ServiceSpec};
+use super::cluster::{
+    ConfigMapSpec, CustomResourceDefinitionSpec, MutatingWebhookConfigurationSpec, NamespaceSpec,
+    NodeSpec, ValidatingWebhookConfigurationSpec,
+};
+use super::core::{DeploymentSpec, PodSpec, ServiceSpec};
+use super::gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec};
+use super::policies::{
+    AuthorizationPolicySpec, PeerAuthenticationSpec, RequestAuthenticationSpec, TelemetrySpec,
+    WasmPluginSpec,
+};
 use super::secret::SecretSpec;
 
 /// What objects of one kind say.
@@ -73,10 +82,24 @@ stores! {
     workload_groups: WorkloadGroupSpec = WorkloadGroup, true, decode;
     proxy_configs: ProxyConfigSpec = ProxyConfig, true, decode;
     envoy_filters: EnvoyFilterSpec = EnvoyFilter, true, decode;
+    authorization_policies: AuthorizationPolicySpec = AuthorizationPolicy, true, AuthorizationPolicySpec::read;
+    peer_authentications: PeerAuthenticationSpec = PeerAuthentication, true, PeerAuthenticationSpec::read;
+    request_authentications: RequestAuthenticationSpec = RequestAuthentication, true, RequestAuthenticationSpec::read;
+    telemetries: TelemetrySpec = Telemetry, true, TelemetrySpec::read;
+    wasm_plugins: WasmPluginSpec = WasmPlugin, true, WasmPluginSpec::read;
     services: ServiceSpec = Service, true, ServiceSpec::read;
     namespaces: NamespaceSpec = Namespace, false, NamespaceSpec::read;
     pods: PodSpec = Pod, false, PodSpec::read;
     secrets: SecretSpec = Secret, false, SecretSpec::read;
+    deployments: DeploymentSpec = Deployment, false, DeploymentSpec::read;
+    nodes: NodeSpec = Node, false, NodeSpec::read;
+    config_maps: ConfigMapSpec = ConfigMap, false, ConfigMapSpec::read;
+    mutating_webhooks: MutatingWebhookConfigurationSpec = MutatingWebhookConfiguration, false, MutatingWebhookConfigurationSpec::read;
+    validating_webhooks: ValidatingWebhookConfigurationSpec = ValidatingWebhookConfiguration, false, ValidatingWebhookConfigurationSpec::read;
+    definitions: CustomResourceDefinitionSpec = CustomResourceDefinition, false, CustomResourceDefinitionSpec::read;
+    kubernetes_gateways: KubernetesGatewaySpec = KubernetesGateway, true, KubernetesGatewaySpec::read;
+    http_routes: HttpRouteSpec = HttpRoute, true, HttpRouteSpec::read;
+    grpc_routes: GrpcRouteSpec = GrpcRoute, true, GrpcRouteSpec::read;
 }
 
 /// Evaluates an expression with `$spec` standing for the type that belongs to a kind known only at run time.
@@ -101,10 +124,26 @@ macro_rules! on_store {
             Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
             Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
             Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
+            Kind::AuthorizationPolicy => with!(world::AuthorizationPolicySpec),
+            Kind::PeerAuthentication => with!(world::PeerAuthenticationSpec),
+            Kind::RequestAuthentication => with!(world::RequestAuthenticationSpec),
+            Kind::Telemetry => with!(world::TelemetrySpec),
+            Kind::WasmPlugin => with!(world::WasmPluginSpec),
             Kind::Service => with!(world::ServiceSpec),
             Kind::Namespace => with!(world::NamespaceSpec),
             Kind::Pod => with!(world::PodSpec),
             Kind::Secret => with!(world::SecretSpec),
+            Kind::Deployment => with!(world::DeploymentSpec),
+            Kind::Node => with!(world::NodeSpec),
+            Kind::ConfigMap => with!(world::ConfigMapSpec),
+            Kind::MutatingWebhookConfiguration => with!(world::MutatingWebhookConfigurationSpec),
+            Kind::ValidatingWebhookConfiguration => {
+                with!(world::ValidatingWebhookConfigurationSpec)
+            }
+            Kind::CustomResourceDefinition => with!(world::CustomResourceDefinitionSpec),
+            Kind::KubernetesGateway => with!(world::KubernetesGatewaySpec),
+            Kind::HttpRoute => with!(world::HttpRouteSpec),
+            Kind::GrpcRoute => with!(world::GrpcRouteSpec),
         }
     }};
 }

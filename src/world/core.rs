@@ -73,20 +73,16 @@ pub enum TargetPort {
     Name(String),
 }
 
-/// A Namespace: its labels say it all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NamespaceSpec;
-
-impl NamespaceSpec {
-    pub(super) fn read(_: &Value) -> Result<Self, DecodeError> {
-        Ok(NamespaceSpec)
-    }
-}
-
 /// A Pod, as far as services and gateways select it and diagnoses look at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodSpec {
+    /// The node that it runs on; empty while it has none.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_name: String,
+    /// As whom its containers run, unless they say otherwise.
+    #[serde(deserialize_with = "null_is_default")]
+    pub security_context: SecurityContext,
     /// Whether it uses the node's network.
     #[serde(deserialize_with = "null_is_default")]
     pub host_network: bool,
@@ -106,6 +102,9 @@ pub struct PodSpec {
     /// `status.phase`, which tells pods that have ended; empty in files.
     #[serde(skip)]
     pub phase: String,
+    /// Its condition `Ready`; `None` in files, which say nothing about it.
+    #[serde(skip)]
+    pub ready: Option<bool>,
 }
 
 impl PodSpec {
@@ -115,6 +114,12 @@ impl PodSpec {
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        spec.ready = object["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Ready")
+            .map(|condition| condition["status"] == "True");
         let of = |list: &'static str| {
             object
                 .pointer(list)
@@ -136,6 +141,103 @@ impl PodSpec {
     }
 }
 
+/// The container of a pod's proxy.
+const PROXY: &str = "istio-proxy";
+
+impl PodSpec {
+    /// The container of its proxy, as a sidecar of either layout.
+    pub fn proxy(&self) -> Option<&Container> {
+        let mut all = self.containers.iter().chain(&self.init_containers);
+        all.find(|container| container.name == PROXY)
+    }
+
+    /// Its containers but for the proxy's.
+    pub fn applications(&self) -> impl Iterator<Item = (usize, &Container)> {
+        let containers = self.containers.iter().enumerate();
+        containers.filter(|(_, container)| container.name != PROXY)
+    }
+}
+
+/// As whom a pod or a container runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SecurityContext {
+    /// The user's number.
+    pub run_as_user: Option<i64>,
+}
+
+/// A Deployment, by the pods that it makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct DeploymentSpec {
+    /// What its pods are made from.
+    #[serde(deserialize_with = "null_is_default")]
+    pub template: PodTemplate,
+    /// Whether a container is told where keys of tokens may not be fetched from (Istio's control plane only).
+    #[serde(skip)]
+    pub restricts_jwks: bool,
+}
+
+/// What pods are made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    /// Their metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: TemplateMetadata,
+    /// Their spec.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: PodSpec,
+}
+
+/// The metadata of pods that are made from a template.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TemplateMetadata {
+    /// Labels.
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "null_is_default")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl DeploymentSpec {
+    pub(super) fn read(object: &Value) -> Result<Self, DecodeError> {
+        let mut spec: DeploymentSpec = decode_spec(object)?;
+        spec.template
+            .metadata
+            .annotations
+            .retain(|name, _| is_read(name));
+        let containers = object.pointer("/spec/template/spec/containers");
+        let mut variables = containers
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container["env"].as_array())
+            .flatten();
+        spec.restricts_jwks = variables.any(|variable| {
+            variable["name"] == "BLOCKED_CIDRS_IN_JWKS_URIS"
+                && variable["value"]
+                    .as_str()
+                    .is_some_and(|value| !value.is_empty())
+        });
+        Ok(spec)
+    }
+}
+
+/// Whether an annotation of a kind of Kubernetes is read by anybody here: Istio's, ours, and the one of Kubernetes that
+/// Istio documents. The others would double the memory.
+pub(super) fn is_read(annotation: &str) -> bool {
+    let domain = annotation.split_once('/').map_or("", |(domain, _)| domain);
+    domain.ends_with("istio.io")
+        || domain.ends_with("outrigger.dev")
+        || matches!(
+            annotation,
+            "kubernetes.io/ingress.class" | "gateway.networking.k8s.io/bundle-version"
+        )
+}
+
 /// A container of a Pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -143,6 +245,12 @@ pub struct Container {
     /// Its name.
     #[serde(deserialize_with = "null_is_default")]
     pub name: String,
+    /// Its image.
+    #[serde(deserialize_with = "null_is_default")]
+    pub image: String,
+    /// As whom it runs.
+    #[serde(deserialize_with = "null_is_default")]
+    pub security_context: SecurityContext,
     /// The ports that it declares.
     #[serde(deserialize_with = "null_is_default")]
     pub ports: Vec<ContainerPort>,

@@ -4,10 +4,15 @@
 //! objects. A World is made of persistent maps: a clone costs nothing, and a changed clone shares what is unchanged.
 //! An object that does not decode is kept with its error, so that it can be reported and harms no other.
 
+mod cluster;
+mod conditions;
 mod content;
 mod core;
+mod gateway_api;
 mod key;
+mod policies;
 mod secret;
+mod selector;
 mod settings;
 
 use std::sync::Arc;
@@ -20,15 +25,29 @@ use crate::api::kind::Kind;
 use crate::api::metadata::Metadata;
 use crate::api::networking::DecodeError;
 
+pub use cluster::{
+    ConfigMapSpec, CustomResourceDefinitionSpec, INJECTOR_CONFIG_MAPS, InjectorConfig,
+    MutatingWebhookConfigurationSpec, NamespaceSpec, NodeSpec, ServiceReference,
+    ValidatingWebhookConfigurationSpec, Webhook, WebhookClient,
+};
+pub use conditions::{NegativeCondition, negative};
 pub use content::Content;
 pub use core::{
-    Container, ContainerPort, NamespaceSpec, PodSpec, ServicePort, ServiceSpec, TargetPort,
+    Container, ContainerPort, DeploymentSpec, PodSpec, PodTemplate, SecurityContext, ServicePort,
+    ServiceSpec, TargetPort, TemplateMetadata,
 };
+pub use gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec, Listener};
 pub use key::ObjectKey;
+pub use policies::{
+    AccessFrom, AccessRule, AccessSource, AuthorizationPolicySpec, PeerAuthenticationSpec,
+    ProviderReference, Reporting, RequestAuthenticationSpec, Target, TargetReference,
+    TelemetrySpec, WasmPluginSpec, WorkloadSelector,
+};
 pub use secret::{
     Certificate, EXPIRES_SOON, Readable, SECRET_FIELDS, SecretAccess, SecretProblem, SecretSpec,
     Validity,
 };
+pub use selector::{LabelSelector, Requirement};
 pub use settings::{Settings, SettingsError};
 
 use content::Stores;
@@ -47,7 +66,7 @@ pub struct Object<S> {
     pub meta: Metadata,
     /// What it says, or why that cannot be read.
     pub spec: Result<Arc<S>, DecodeError>,
-    /// `status` as it is stored, for the kinds whose status is written ([`Kind::ISTIO`]) and for Services.
+    /// `status` as it is stored, for the kinds whose status is written or read.
     pub status: Option<Value>,
 }
 
@@ -59,6 +78,8 @@ impl<S: Content> Object<S> {
         if S::KIND == Kind::Secret {
             // Whoever keeps copies of key material beside it keeps them here.
             meta.annotations.clear();
+        } else if S::KIND.is_built_in() {
+            meta.annotations.retain(|name, _| core::is_read(name));
         }
         Object {
             meta,
@@ -76,7 +97,7 @@ impl<S: Content> Object<S> {
     }
 
     /// Whether everything that a verdict may depend on is the same: all but the generation, the resource version, and
-    /// `status` without the addresses that were allocated there.
+    /// `status` without the addresses that were allocated there and the conditions that others wrote.
     fn says_the_same(&self, other: &Object<S>) -> bool {
         let (a, b) = (&self.meta, &other.meta);
         let addresses = |object: &Object<S>| {
@@ -86,8 +107,10 @@ impl<S: Content> Object<S> {
                 .and_then(|status| status.get("addresses"))
                 .cloned()
         };
+        let conditions = |object: &Object<S>| negative(S::KIND, object.status.as_ref());
         self.spec == other.spec
             && addresses(self) == addresses(other)
+            && conditions(self) == conditions(other)
             && a.uid == b.uid
             && a.created == b.created
             && a.deleting == b.deleting

@@ -126,7 +126,7 @@ fn namespaces_are_told_apart_by_their_whole_name() {
 #[test]
 fn other_kinds_are_passed_over_and_what_is_no_object_is_refused() {
     let mut world = World::default();
-    let other = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "g"}});
+    let other = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "TCPRoute", "metadata": {"name": "g"}});
     assert_eq!(world.apply(&other), Ok(None));
     assert_eq!(
         world.apply(&json!([])),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use outrigger::api::kind::Kind;
 use serde_json::Value;
 
 use super::{CHART, helm, object, objects, template};
@@ -82,6 +83,31 @@ fn rights_are_spelled_out_and_secrets_are_its_own_only() {
                 "{text}"
             );
         }
+    }
+}
+
+#[test]
+fn every_kind_that_is_watched_may_be_and_every_status_that_is_written() {
+    let rules: Vec<Value> = ["ClusterRole", "Role"]
+        .iter()
+        .flat_map(|role| object(role, &[])["rules"].as_array().unwrap().clone())
+        .collect();
+    let may = |verb: &str, group: &str, resource: &str| {
+        rules.iter().any(|rule| {
+            let has = |list: &str, wanted: &str| {
+                let list = rule[list].as_array().unwrap();
+                list.iter().any(|item| item == wanted)
+            };
+            has("apiGroups", group) && has("resources", resource) && has("verbs", verb)
+        })
+    };
+    for kind in Kind::cluster_wide() {
+        for verb in ["list", "watch"] {
+            assert!(may(verb, kind.group(), kind.plural()), "{verb} {kind}");
+        }
+        let status = format!("{}/status", kind.plural());
+        let may_write = may("patch", kind.group(), &status);
+        assert_eq!(may_write, kind.has_status(), "status of {kind}");
     }
 }
 

@@ -10,7 +10,7 @@ use outrigger::kubernetes::engine::{self, Engine};
 use outrigger::kubernetes::events::EventWriter;
 use outrigger::kubernetes::lease::Election;
 use outrigger::kubernetes::services::ServiceWriter;
-use outrigger::kubernetes::watch::{self as watches, States, Watch};
+use outrigger::kubernetes::watch::{self as watches, Definitions, States, Watch};
 use outrigger::world::Settings;
 use outrigger_e2e::cluster::{Cluster, ControlPlane};
 use outrigger_e2e::wait;
@@ -79,12 +79,14 @@ async fn run(client: Client) {
     let (inputs, queue) = mpsc::channel(engine::QUEUE);
     let states = watch::Sender::new(States::new());
     let metrics = watches::Metrics::register(&mut registry);
+    let definitions = Definitions::default();
     for kind in Kind::cluster_wide() {
         let watch = Watch::new(
             client.clone(),
             kind,
             inputs.clone(),
             states.clone(),
+            &definitions,
             &metrics,
         );
         tokio::spawn(watch.run(std::future::pending()));

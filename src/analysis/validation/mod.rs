@@ -55,7 +55,7 @@ macro_rules! on_istio_kind {
             Kind::WorkloadGroup => with!(WorkloadGroupSpec),
             Kind::ProxyConfig => with!(ProxyConfigSpec),
             Kind::EnvoyFilter => with!(EnvoyFilterSpec),
-            Kind::Service | Kind::Namespace | Kind::Pod | Kind::Secret => $other,
+            _ => $other,
         }
     }};
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::api::kind::Kind;
+use crate::api::strict::Strict;
 
 /// Declares messages with protobuf's JSON mapping: members in camelCase; absent, `null` and default are one; defaults
 /// are left out when written.
@@ -76,14 +77,23 @@ pub fn decode<S: Spec>(object: &Value) -> Result<S, DecodeError> {
 
 /// As [`decode`], for kinds that are not Istio's too.
 pub(crate) fn decode_spec<S: DeserializeOwned + Default>(object: &Value) -> Result<S, DecodeError> {
-    let spec = match object.get("spec") {
+    decode_at(object, "spec")
+}
+
+/// As [`decode_spec`], for kinds that say what they say in another member than `spec`.
+pub(crate) fn decode_at<S: DeserializeOwned + Default>(
+    object: &Value,
+    member: &str,
+) -> Result<S, DecodeError> {
+    let value = match object.get(member) {
         None | Some(Value::Null) => return Ok(S::default()),
-        Some(spec) => spec,
+        Some(value) => value,
     };
-    serde_path_to_error::deserialize(spec).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let path = match error.path().to_string().as_str() {
-            "." => "spec".to_owned(),
-            inner => format!("spec.{inner}"),
+            "." => member.to_owned(),
+            inner if inner.starts_with('[') => format!("{member}{inner}"),
+            inner => format!("{member}.{inner}"),
         };
         DecodeError {
             path,
@@ -171,6 +181,12 @@ mod tests {
                 "invalid type: string",
             ),
             (json!({"hosts": "a"}), "spec.hosts", "invalid type: string"),
+            (
+                json!({"http": [{"route": [{"destination": ["reviews"]}]}]}),
+                "spec.http[0].route[0].destination",
+                "invalid type: sequence",
+            ),
+            (json!(["reviews"]), "spec", "invalid type: sequence"),
             (
                 json!({"http": [{"redirect": {"derivePort": "X"}}]}),
                 "spec.http[0].redirect.derivePort",

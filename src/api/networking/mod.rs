@@ -30,7 +30,7 @@ pub use gateway::*;
 pub use http::*;
 pub use load_balancer::*;
 pub use message::{DecodeError, Spec, decode};
-pub(crate) use message::{decode_spec, null_is_default};
+pub(crate) use message::{decode_at, decode_spec, null_is_default};
 pub use proxy_config::*;
 pub use service_entry::*;
 pub use sidecar::*;

@@ -1,0 +1,24 @@
+//! The types of conditions that Outrigger writes into the status of Istio's kinds.
+
+/// The object in itself is valid.
+pub const ACCEPTED: &str = "Accepted";
+/// Everything that the object names exists.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// Another object says otherwise, and wins.
+pub const CONFLICTED: &str = "Conflicted";
+/// Every server's port is on a Service. Absent where it is: a Gateway may serve none.
+pub const PORTS_EXPOSED: &str = "PortsExposed";
+/// The summary.
+pub const READY: &str = "Ready";
+/// Waiting cannot cure it.
+pub const STALLED: &str = "Stalled";
+
+/// All of them; conditions of other types belong to somebody else and stay as they are.
+pub const OURS: [&str; 6] = [
+    ACCEPTED,
+    RESOLVED_REFS,
+    CONFLICTED,
+    PORTS_EXPOSED,
+    READY,
+    STALLED,
+];

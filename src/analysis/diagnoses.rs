@@ -1,17 +1,27 @@
 //! Everything that analysis can say. Codes, names and levels are Istio's where the meaning is the same.
+//!
+//! A row's doc comment is for users too: it is what `outrigger explain CODE` and `docs/diagnostics.md` say about it.
 
 use super::message::{Aspect, Diagnosis, Level};
 
 macro_rules! diagnoses {
-    ($( $(#[$doc:meta])* $constant:ident = $code:literal $name:literal, $level:ident, $aspect:ident, $reason:literal; )*) => {
+    ($(
+        $(#[doc = $means:literal])+
+        $constant:ident = $code:literal $name:literal, $level:ident, $aspect:ident, $reason:literal,
+            effect: $effect:literal,
+            cure: $cure:literal;
+    )*) => {
         $(
-            $(#[$doc])*
+            $(#[doc = $means])+
             pub static $constant: Diagnosis = Diagnosis {
                 code: $code,
                 name: $name,
                 level: Level::$level,
                 reason: $reason,
                 aspect: Aspect::$aspect,
+                means: concat!($($means),+),
+                effect: $effect,
+                cure: $cure,
             };
         )*
 
@@ -22,62 +32,120 @@ macro_rules! diagnoses {
 
 diagnoses! {
     /// A route names a service that does not exist, or that the object's namespace cannot see.
-    HOST_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "HostNotFound";
+    HOST_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "HostNotFound",
+        effect: "Requests that take this route are answered with 503, because there is nothing to send them to.",
+        cure: "Correct the name, or create the Service or ServiceEntry; a short name means a Service of the object's own namespace.";
     /// A route names a port that its service does not have.
-    PORT_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "PortNotFound";
+    PORT_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "PortNotFound",
+        effect: "Requests that take this route are answered with 503, because the service has no such port.",
+        cure: "Name a port of the Service or ServiceEntry, or add the port there.";
     /// A route names a subset that no DestinationRule of the host defines.
-    SUBSET_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "SubsetNotFound";
+    SUBSET_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "SubsetNotFound",
+        effect: "Requests that take this route are answered with 503, because the subset has no endpoints.",
+        cure: "Define the subset in the DestinationRule of that host, or name one that it defines.";
     /// A VirtualService names a Gateway that does not exist.
-    GATEWAY_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "GatewayNotFound";
+    GATEWAY_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "GatewayNotFound",
+        effect: "The routes are used by no gateway under that name: requests there get 404.",
+        cure: "Correct the name, with its namespace where that is another one (namespace/name), or create the Gateway.";
     /// A selector matches no workload. Pods come and go without a change of the object, so that no condition follows them.
-    WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, Remark, "WorkloadNotFound";
+    WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, Remark, "WorkloadNotFound",
+        effect: "The object applies to nothing until such a pod runs.",
+        cure: "Compare the selector with the labels of the pods that are meant.";
     /// The object cannot even be read: a field has the wrong type.
-    UNREADABLE = "IST0106" "SchemaValidationError", Error, Readable, "Invalid";
+    UNREADABLE = "IST0106" "SchemaValidationError", Error, Readable, "Invalid",
+        effect: "The object is left out as a whole; all others work on.",
+        cure: "Give the field the type that the reference of the API names.";
     /// The object is invalid in itself.
-    INVALID = "IST0106" "SchemaValidationError", Error, Accepted, "Invalid";
+    INVALID = "IST0106" "SchemaValidationError", Error, Accepted, "Invalid",
+        effect: "The object is left out as a whole; all others work on.",
+        cure: "Correct the field; `kubectl apply --dry-run=server` tells whether it is right.";
     /// Another VirtualService routes the same host for the mesh, and comes first.
-    ROUTES_CONFLICT = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Conflicted, "HostConflict";
+    ROUTES_CONFLICT = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Conflicted, "HostConflict",
+        effect: "Sidecars use the routes of the other VirtualService for this host, and none of this one.",
+        cure: "Merge the two into one VirtualService, or attach them to different gateways.";
     /// The same, said of the VirtualService that comes first.
-    ROUTES_CONTESTED = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Remark, "HostContested";
+    ROUTES_CONTESTED = "IST0109" "ConflictingMeshGatewayVirtualServiceHosts", Error, Remark, "HostContested",
+        effect: "Sidecars use the routes of this object for this host; those of the other have no effect.",
+        cure: "Merge the two into one VirtualService, or attach them to different gateways.";
     /// Two Sidecars select one workload.
-    SIDECARS_CONFLICT = "IST0110" "ConflictingSidecarWorkloadSelectors", Error, Conflicted, "SelectorConflict";
+    SIDECARS_CONFLICT = "IST0110" "ConflictingSidecarWorkloadSelectors", Error, Conflicted, "SelectorConflict",
+        effect: "The workload gets one of the Sidecars, and which one is not defined.",
+        cure: "Let the selectors differ, so that each pod has one Sidecar.";
     /// A namespace has more than one Sidecar without a selector.
-    SIDECARS_AMBIGUOUS = "IST0111" "MultipleSidecarsWithoutWorkloadSelectors", Error, Conflicted, "SelectorConflict";
+    SIDECARS_AMBIGUOUS = "IST0111" "MultipleSidecarsWithoutWorkloadSelectors", Error, Conflicted, "SelectorConflict",
+        effect: "The namespace's workloads get one of the Sidecars, and which one is not defined.",
+        cure: "Keep one Sidecar without a selector, and give the others one.";
     /// A destination without a port names a service with several: requests go to the port that the client called,
     /// if the service has it, so that references are not broken.
-    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired", Error, Remark, "PortRequired";
+    PORT_REQUIRED = "IST0112" "VirtualServiceDestinationPortSelectorRequired", Error, Remark, "PortRequired",
+        effect: "Requests go to the port that the client called, if the service has it; others fail.",
+        cure: "Add destination.port.number.";
     /// TLS is originated without verifying the server.
-    UNVERIFIED_SERVER = "IST0128" "NoServerCertificateVerificationDestinationLevel", Warning, Remark, "ServerNotVerified";
+    UNVERIFIED_SERVER = "IST0128" "NoServerCertificateVerificationDestinationLevel", Warning, Remark, "ServerNotVerified",
+        effect: "The connection is encrypted, but nobody checks who answers it.",
+        cure: "Set caCertificates, or credentialName where the rule has a workloadSelector.";
     /// The same, for one port.
-    UNVERIFIED_SERVER_PORT = "IST0129" "NoServerCertificateVerificationPortLevel", Warning, Remark, "ServerNotVerified";
+    UNVERIFIED_SERVER_PORT = "IST0129" "NoServerCertificateVerificationPortLevel", Warning, Remark, "ServerNotVerified",
+        effect: "Connections to this port are encrypted, but nobody checks who answers them.",
+        cure: "Set caCertificates in the port's tls settings.";
     /// A route that no request reaches.
-    UNREACHABLE_ROUTE = "IST0130" "VirtualServiceUnreachableRule", Warning, Remark, "UnreachableRoute";
+    UNREACHABLE_ROUTE = "IST0130" "VirtualServiceUnreachableRule", Warning, Remark, "UnreachableRoute",
+        effect: "No request ever takes this route.",
+        cure: "Put it before the route that takes its requests, make that one narrower, or delete it.";
     /// A match that adds nothing to an earlier one.
-    INEFFECTIVE_MATCH = "IST0131" "VirtualServiceIneffectiveMatch", Info, Remark, "IneffectiveMatch";
+    INEFFECTIVE_MATCH = "IST0131" "VirtualServiceIneffectiveMatch", Info, Remark, "IneffectiveMatch",
+        effect: "The match changes nothing: an earlier one takes the same requests.",
+        cure: "Delete it, or make it say what the earlier one does not.";
     /// No host of the VirtualService is served by the Gateway that it names.
-    HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway", Warning, Remark, "HostNotInGateway";
+    HOST_NOT_IN_GATEWAY = "IST0132" "VirtualServiceHostNotFoundInGateway", Warning, Remark, "HostNotInGateway",
+        effect: "The Gateway routes none of the VirtualService's hosts: requests there get 404.",
+        cure: "Add the host to a server of the Gateway, or correct the hosts of the VirtualService.";
     /// The object is valid, but a field of it is not what it seems.
-    QUESTIONABLE = "IST0133" "SchemaWarning", Warning, Remark, "Questionable";
+    QUESTIONABLE = "IST0133" "SchemaWarning", Warning, Remark, "Questionable",
+        effect: "The object is used, but the field may do something else than meant.",
+        cure: "See the message for what the field is taken for.";
     /// A ServiceEntry with a TCP port but without an address takes all traffic to that port.
-    ADDRESSES_REQUIRED = "IST0134" "ServiceEntryAddressesRequired", Warning, Remark, "AddressesRequired";
+    ADDRESSES_REQUIRED = "IST0134" "ServiceEntryAddressesRequired", Warning, Remark, "AddressesRequired",
+        effect: "All TCP traffic to that port goes to this entry, whatever host was meant.",
+        cure: "Set addresses, or let proxies allocate them (ISTIO_META_DNS_AUTO_ALLOCATE with DNS capture).";
     /// Two Gateways serve the same host on the same port of the same pods.
-    GATEWAYS_CONFLICT = "IST0145" "ConflictingGateways", Error, Remark, "GatewayConflict";
+    GATEWAYS_CONFLICT = "IST0145" "ConflictingGateways", Error, Remark, "GatewayConflict",
+        effect: "The same pods get two definitions of one listener and host; one of them is used.",
+        cure: "Serve a host on a port in one Gateway only.";
     /// A VirtualService names a Gateway that was generated from one of the Gateway API.
-    INTERNAL_GATEWAY = "IST0165" "ReferencedInternalGateway", Warning, Remark, "InternalGateway";
+    INTERNAL_GATEWAY = "IST0165" "ReferencedInternalGateway", Warning, Remark, "InternalGateway",
+        effect: "It works until the Gateway of the Gateway API changes, whose generated name is not stable.",
+        cure: "Attach an HTTPRoute to the Gateway of the Gateway API instead.";
     /// A Gateway's port is on no Service, which is in another namespace and does not allow it.
-    PORT_NOT_ALLOWED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotAllowed";
+    PORT_NOT_ALLOWED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotAllowed",
+        effect: "Nobody outside reaches the port, because no Service leads to it.",
+        cure: "Let the Service's owner allow it with the annotation outrigger.dev/allow-gateways-from, or use a Service of the Gateway's own namespace.";
     /// A Gateway's port is on no Service, whose ports are managed by hand.
-    PORT_NOT_MANAGED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotManaged";
+    PORT_NOT_MANAGED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NotManaged",
+        effect: "Nobody outside reaches the port, because no Service leads to it.",
+        cure: "Add the port to the Service by hand, or take the annotation outrigger.dev/manage-ports from it.";
     /// A Gateway's port is on no Service, whose only port has no name.
-    SERVICE_PORT_UNNAMED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServicePortUnnamed";
+    SERVICE_PORT_UNNAMED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServicePortUnnamed",
+        effect: "Nobody outside reaches the port, because no Service leads to it.",
+        cure: "Give the Service's only port a name; then the new port is added by itself.";
     /// A Gateway's port is on no Service, which is headless.
-    SERVICE_UNSUPPORTED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServiceUnsupported";
+    SERVICE_UNSUPPORTED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServiceUnsupported",
+        effect: "Clients must reach the pods' own ports, because a Service of that kind maps none.",
+        cure: "Use a Service of type ClusterIP, NodePort or LoadBalancer for the gateway.";
     /// No Service selects the pods that a Gateway selects.
-    NO_GATEWAY_SERVICE = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NoService";
+    NO_GATEWAY_SERVICE = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "NoService",
+        effect: "Nobody outside reaches the port, because no Service leads to it.",
+        cure: "Create a Service that selects the gateway's pods, or correct the Gateway's selector.";
     /// Gateways ask for one port with protocols that don't fit.
-    PORT_CONFLICT = "ORG0001" "ConflictingGatewayProtocols", Error, PortsExposed, "Conflict";
+    PORT_CONFLICT = "ORG0001" "ConflictingGatewayProtocols", Error, PortsExposed, "Conflict",
+        effect: "The port stays as it was: it is added for none of the Gateways.",
+        cure: "Use one protocol on the port, or another port for one of them.";
     /// A Gateway without a selector, for which no Service is changed.
-    NO_GATEWAY_SELECTOR = "ORG0002" "GatewayWithoutSelector", Info, Remark, "NoSelector";
+    NO_GATEWAY_SELECTOR = "ORG0002" "GatewayWithoutSelector", Info, Remark, "NoSelector",
+        effect: "The Gateway applies to the pods of every gateway, and no Service gets its ports.",
+        cure: "Name the labels of the gateway's pods in spec.selector.";
     /// A DestinationRule for a service that does not exist, or that its namespace cannot see.
-    UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound";
+    UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound",
+        effect: "The rule applies to no request.",
+        cure: "Correct the host, or create the Service or ServiceEntry.";
 }

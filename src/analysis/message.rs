@@ -62,6 +62,12 @@ pub struct Diagnosis {
     pub reason: &'static str,
     /// The condition that it turns.
     pub aspect: Aspect,
+    /// What it means, in a sentence or two.
+    pub means: &'static str,
+    /// What traffic does while it stands, in one sentence: by the semantics of Istio's API.
+    pub effect: &'static str,
+    /// What to do, in one sentence.
+    pub cure: &'static str,
 }
 
 impl Diagnosis {
@@ -81,6 +87,9 @@ impl Diagnosis {
             object: object.clone(),
             path: path.into(),
             text: text.into(),
+            related: Vec::new(),
+            effect: self.effect,
+            cure: self.cure,
         }
     }
 }
@@ -104,9 +113,23 @@ pub struct Message {
     pub path: String,
     /// What was wanted and what exists instead, without the path.
     pub text: String,
+    /// The other objects concerned.
+    pub related: Vec<ObjectKey>,
+    /// See [`Diagnosis::effect`].
+    pub effect: &'static str,
+    /// See [`Diagnosis::cure`].
+    pub cure: &'static str,
 }
 
 impl Message {
+    /// Adds another object that the message is about; the same one counts once.
+    pub fn concerning(&mut self, other: &ObjectKey) -> &mut Message {
+        if !self.related.contains(other) {
+            self.related.push(other.clone());
+        }
+        self
+    }
+
     /// The field and what is wrong with it, in one line.
     pub fn line(&self) -> String {
         if self.path.is_empty() {

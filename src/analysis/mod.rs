@@ -6,6 +6,7 @@
 pub mod conditions;
 mod dependents;
 pub mod diagnoses;
+pub mod examples;
 mod message;
 mod preview;
 mod rules;

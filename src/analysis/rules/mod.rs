@@ -125,9 +125,15 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn say(&mut self, diagnosis: &Diagnosis, path: impl Into<String>, text: impl Into<String>) {
+    /// Adds a message; other objects that it is about are told by [`Message::concerning`].
+    fn say(
+        &mut self,
+        diagnosis: &Diagnosis,
+        path: impl Into<String>,
+        text: impl Into<String>,
+    ) -> &mut Message {
         self.messages
-            .push(diagnosis.message(self.object, path, text));
+            .push_mut(diagnosis.message(self.object, path, text))
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::{said, world};
 use crate::analysis::conditions::desired;
-use crate::analysis::{RULES, Snapshot};
+use crate::analysis::examples::EXAMPLES;
+use crate::analysis::{RULES, Snapshot, diagnoses};
 use crate::api::kind::Kind;
 
 fn cases() -> Vec<(String, Snapshot)> {
@@ -75,4 +76,28 @@ fn every_diagnosis_of_every_rule_has_a_case() {
         .filter(|diagnosis| !seen.contains(diagnosis))
         .collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
+}
+
+#[test]
+fn every_code_has_an_example_that_yields_it() {
+    let codes: BTreeSet<&str> = diagnoses::ALL.iter().map(|it| it.code).collect();
+    let examples: Vec<&str> = EXAMPLES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(examples, Vec::from_iter(codes));
+    for (code, manifest) in EXAMPLES {
+        let snapshot = Snapshot::new(world(manifest));
+        let said = snapshot.all_messages();
+        assert!(
+            said.iter().any(|message| message.code == *code),
+            "the example of {code} yields {said:#?}"
+        );
+    }
+}
+
+#[test]
+fn every_diagnosis_says_what_traffic_does_and_what_to_do() {
+    for it in diagnoses::ALL {
+        for text in [it.means.trim(), it.effect, it.cure] {
+            assert!(text.ends_with('.'), "{} {}: {text:?}", it.code, it.reason);
+        }
+    }
 }

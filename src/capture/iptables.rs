@@ -134,7 +134,8 @@ pub fn plain_hook_rules(rules: &RuleSet, family: Family, table: Table) -> Vec<St
     hooks
 }
 
-fn rule_text(rule: &Rule) -> String {
+/// The rule without its chain, a blank in front.
+pub(super) fn rule_text(rule: &Rule) -> String {
     let mut text = String::new();
     for part in rule
         .matches

@@ -39,6 +39,23 @@ impl Cidr {
         self.address.is_loopback()
     }
 
+    /// Whether an address of the same family lies within it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let beyond = |bits: u32| bits - u32::from(self.prefix);
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differs = own.to_bits() ^ other.to_bits();
+                differs.checked_shr(beyond(32)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differs = own.to_bits() ^ other.to_bits();
+                differs.checked_shr(beyond(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+
     /// 127.0.0.1 and ::1, each alone.
     pub const LOOPBACK: [Self; 2] = [
         Self {
@@ -116,6 +133,14 @@ impl fmt::Display for Interface {
 /// A user or group, by number or by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner(String);
+
+impl Owner {
+    /// Whether it is an id, not a name.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.0.bytes().all(|b| b.is_ascii_digit())
+    }
+}
 
 impl From<u32> for Owner {
     fn from(id: u32) -> Self {

@@ -7,6 +7,7 @@
 //! The flags, the order of the rules and the chains' names are those of Istio 1.32 (`istio-iptables`).
 
 pub mod apply;
+pub mod explain;
 mod flags;
 mod iptables;
 mod lists;

@@ -43,7 +43,8 @@ pub fn script(rules: &RuleSet, ipv6: bool) -> String {
     text
 }
 
-fn chain_name(chain: Chain) -> String {
+/// The chain's name in nftables.
+pub(super) fn chain_name(chain: Chain) -> String {
     chain.as_str().to_lowercase().replace('_', "-")
 }
 
@@ -63,7 +64,8 @@ fn hook(table: Table, chain: Chain) -> String {
     format!(" {{ type {kind} hook {hook} priority {priority} ; }}")
 }
 
-fn rule_text(rule: &Rule) -> String {
+/// The rule without its chain, a blank in front.
+pub(super) fn rule_text(rule: &Rule) -> String {
     // A port needs its protocol in front of it, which then says the protocol as well.
     let protocol = rule.matches.iter().find_map(|m| match m {
         Match::Protocol(protocol) => Some(*protocol),

@@ -308,6 +308,12 @@ impl RuleSet {
             })
     }
 
+    /// Whether it holds no rule at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+
     /// How many rules of `families` each table holds; tables without one left out.
     #[must_use]
     pub fn counts(&self, families: &[Family]) -> Vec<(Table, usize)> {

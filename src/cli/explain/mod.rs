@@ -1,8 +1,12 @@
 //! `outrigger explain`: why something is as it is. A topic is a subcommand; a diagnosis is asked for by its code.
 
+mod capture;
 mod code;
+mod init_container;
 
 use std::process::ExitCode;
+
+use clap::Subcommand;
 
 /// Arguments of `outrigger explain`.
 #[derive(Debug, clap::Args)]
@@ -11,10 +15,21 @@ pub struct Arguments {
     /// Code of a diagnosis, such as IST0101
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    #[command(subcommand)]
+    topic: Option<Topic>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Topic {
+    /// Which rule of capture decides about a packet, and where the packet ends
+    Capture(Box<capture::Arguments>),
 }
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        code::run(&self.code.unwrap_or_default())
+        match self.topic {
+            Some(Topic::Capture(capture)) => capture.run(),
+            None => code::run(&self.code.unwrap_or_default()),
+        }
     }
 }

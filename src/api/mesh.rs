@@ -30,6 +30,9 @@ pub struct MeshConfig {
     pub extension_providers: Vec<ExtensionProvider>,
     /// Default of every proxy, as it was written: the fields that the types below do not know reach the proxy too.
     pub default_config: Option<Map<String, Value>>,
+    /// Everything as it was written.
+    #[serde(skip)]
+    pub fields: Map<String, Value>,
 }
 
 impl MeshConfig {
@@ -41,7 +44,8 @@ impl MeshConfig {
         fields: Map<String, Value>,
     ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
         let fields = ProxyConfig::without_nulls(&fields);
-        let mesh: Self = serde_path_to_error::deserialize(Value::Object(fields))?;
+        let mut mesh: Self = serde_path_to_error::deserialize(Value::Object(fields.clone()))?;
+        mesh.fields = fields;
         // Checks its types too, so that a mistake shows when the file is read and not at the first pod.
         mesh.proxy_config(&[])?;
         Ok(mesh)
@@ -223,6 +227,16 @@ impl ProxyConfig {
         let defaults = built_in_defaults();
         let mut fields = Self::without_nulls(&self.fields);
         fields.retain(|name, value| defaults.get(name) != Some(value));
+        fields
+    }
+
+    /// All fields, with Istio's built-in defaults for those that nobody sets.
+    pub fn effective_fields(&self) -> Map<String, Value> {
+        let mut fields = match built_in_defaults() {
+            Value::Object(defaults) => defaults,
+            _ => Map::new(),
+        };
+        merge(&mut fields, &Self::without_nulls(&self.fields));
         fields
     }
 

@@ -8,6 +8,7 @@ use super::{
     pod::Pod,
     policy::{self, Decision, Policy},
     probes::AgentAnswers,
+    template::Templates,
     values::{self, Values},
 };
 
@@ -23,6 +24,7 @@ pub struct Config {
     /// What the injected agent does for the application.
     pub agent: AgentAnswers,
     pub(super) policy: Policy,
+    pub(super) templates: Templates,
     /// The configuration of a proxy about which nothing says more than the mesh's `defaultConfig`.
     pub(super) proxy: ProxyConfig,
 }
@@ -67,12 +69,15 @@ impl Config {
             problems.push(format!("meshConfig.defaultConfig: {error}"));
             ProxyConfig::default()
         });
+        let (templates, wrong) = Templates::read(&values, &mesh.fields);
+        problems.extend(wrong);
         let config = Self {
             values,
             mesh,
             native_sidecars,
             agent: AgentAnswers::BUILT,
             policy,
+            templates,
             proxy,
         };
         (config, problems)

@@ -7,17 +7,18 @@ use super::{
     context::{Context, PROXY},
     merge, order,
     overrides::{self, Overrides},
-    pod,
+    pod::{self, Pod},
     policy::Reason,
     probes, prometheus,
     status::Status,
     surprises::{self, Surprise},
-    template,
 };
 
 /// One injection, after all decisions.
 pub(super) struct Injection<'a> {
     pub context: &'a Context<'a>,
+    /// The pod as its author wrote it, which templates see.
+    pub authored: &'a Value,
     /// What an earlier injection of ours did to this pod.
     pub before: Option<Status>,
     /// The author's containers that an earlier injection saved.
@@ -32,16 +33,9 @@ impl Injection<'_> {
     /// # Errors
     /// A template or an annotation cannot be used.
     pub fn run(&self, original: &Value, surprises: &mut Vec<Surprise>) -> Result<Value, Error> {
-        let template = self.render()?;
-        let mut pod = original.as_object().cloned().unwrap_or_default();
-        if template_puts_proxy_in_init(&template)
-            && let Some(Value::Object(spec)) = pod.get_mut("spec")
-        {
-            overrides::move_proxy_to_init(spec);
-        }
-        merge::strategic_merge(&mut pod, &template);
+        let (mut pod, template) = self.merge_templates(original)?;
         let mut found = Overrides::of(original, &template, self.before.as_ref());
-        found.extend(&self.saved);
+        found.extend(&self.saved, &template);
         let mut metadata = take_object(&mut pod, "metadata");
         let mut notes = take_object(&mut metadata, "annotations");
         let mut spec = take_object(&mut pod, "spec");
@@ -69,24 +63,40 @@ impl Injection<'_> {
         Ok(keep_key_order(original, pod))
     }
 
-    /// Renders the templates that the pod asks for, each from the pod as its author wrote it, into one partial pod.
-    fn render(&self) -> Result<Map<String, Value>, Error> {
+    /// Runs the templates that the pod asks for, each from the pod as its author wrote it, and merges them one after the
+    /// other into the pod. Beside it: merged into nothing, which is what they alone contain.
+    fn merge_templates(
+        &self,
+        original: &Value,
+    ) -> Result<(Map<String, Value>, Map<String, Value>), Error> {
         let context = self.context;
-        let defaults = &context
-            .config
-            .values
-            .sidecar_injector_webhook
-            .default_templates;
-        let wanted: Vec<&str> = match context.pod.annotation(annotations::TEMPLATES) {
-            Some(names) => names.split(',').map(str::trim).collect(),
-            None if defaults.is_empty() => vec!["sidecar"],
-            None => defaults.iter().map(String::as_str).collect(),
-        };
-        let mut merged = Map::new();
-        for render in template::find(wanted.into_iter())? {
-            merge::strategic_merge(&mut merged, &render(context));
+        let templates = &context.config.templates;
+        let chosen = templates.chosen(context.pod.annotation(annotations::TEMPLATES))?;
+        let rendered: Vec<Map<String, Value>> = chosen
+            .iter()
+            .map(|name| templates.render(name, self.authored, context))
+            .collect::<Result<_, _>>()?;
+        let mut pod = original.as_object().cloned().unwrap_or_default();
+        if rendered.iter().any(template_puts_proxy_in_init)
+            && let Some(Value::Object(spec)) = pod.get_mut("spec")
+        {
+            overrides::move_proxy_to_init(spec);
         }
-        Ok(merged)
+        let mut alone = Map::new();
+        for partial in &rendered {
+            merge::strategic_merge(&mut pod, partial);
+            merge::strategic_merge(&mut alone, partial);
+        }
+        // Those of the installation's own may say anything.
+        let merged = Value::Object(pod);
+        Pod::new(&merged, context.pod.namespace()).map_err(|error| Error::Templated {
+            templates: chosen.join(", "),
+            error,
+        })?;
+        match merged {
+            Value::Object(pod) => Ok((pod, alone)),
+            _ => Ok((Map::new(), alone)),
+        }
     }
 
     /// What concerns several containers: metrics and probes.

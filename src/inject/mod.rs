@@ -97,7 +97,18 @@ pub enum Error {
     Annotations(Vec<InvalidAnnotation>),
     /// The annotation, or the mesh's setting, names a template that does not exist.
     #[error("{}: {}", annotations::TEMPLATES, .0)]
-    Template(#[from] template::UnknownTemplate),
+    UnknownTemplate(#[from] template::UnknownTemplate),
+    /// A template of the installation's own cannot be used for this pod.
+    #[error(transparent)]
+    Template(#[from] template::TemplateError),
+    /// What the templates made of the pod is no pod.
+    #[error("after templates {templates}: {error}")]
+    Templated {
+        /// The templates that were run.
+        templates: String,
+        /// What is wrong with the pod.
+        error: ShapeError,
+    },
     /// The saved overrides cannot be read.
     #[error("{}", .0)]
     Overrides(String),
@@ -109,7 +120,8 @@ impl Error {
         match self {
             Self::Shape(_) => "malformed-pod",
             Self::Annotations(_) => "invalid-annotation",
-            Self::Template(_) => "unknown-template",
+            Self::UnknownTemplate(_) => "unknown-template",
+            Self::Template(_) | Self::Templated { .. } => "invalid-template",
             Self::Overrides(_) => "invalid-overrides",
         }
     }
@@ -138,8 +150,10 @@ pub fn inject(config: &Config, request: Request<'_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Skipped { reason, surprises });
     }
     let proxy = check(config, &pod, request.surroundings)?;
-    let saved =
-        overrides::saved(pod.annotation(annotations::OVERRIDES)).map_err(Error::Overrides)?;
+    let saved = pod
+        .annotation(annotations::OVERRIDES)
+        .filter(|_| before.is_some());
+    let saved = overrides::saved(saved).map_err(Error::Overrides)?;
 
     let injected_before = before.clone().unwrap_or_default();
     let original = if config.values.is_openshift() {
@@ -172,6 +186,7 @@ pub fn inject(config: &Config, request: Request<'_>) -> Result<Outcome, Error> {
     surprises.extend(surprises::of_pod(&context));
     let injection = Injection {
         context: &context,
+        authored: &authored,
         before,
         saved,
         reason,

@@ -33,6 +33,23 @@ pub struct Install<'a> {
     pub by_default: bool,
 }
 
+/// The namespace's labels contradict each other; `disabled` (or any other value) wins over `enabled`.
+pub fn contradiction(labels: &BTreeMap<String, String>) -> Option<String> {
+    let [(one, says), (other, too)] = SWITCHES.map(|label| (label, labels.get(label)));
+    let (says, too) = (says?, too?);
+    (says != too).then(|| {
+        let enabled = if says == "enabled" { one } else { other };
+        let hint = match (says == "enabled") || (too == "enabled") {
+            true => format!("remove the label {enabled}, or set both to the same"),
+            false => "set both to \"enabled\" or to \"disabled\"".to_owned(),
+        };
+        format!(
+            "no pod is injected, because the labels {one}={says} and {other}={too} contradict each other, and what is not \
+             enabled wins: {hint}"
+        )
+    })
+}
+
 /// Which webhook of this installation the API server would call for a pod with these labels.
 pub fn called(
     install: Install<'_>,
@@ -69,5 +86,27 @@ pub fn called(
         (None, Some("true")) if default => Match::Pod,
         (None, None) if default && install.by_default => Match::Default,
         _ => Match::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_differ_contradict_each_other() {
+        let of = |labels: &[(&str, &str)]| {
+            let labels = labels
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            contradiction(&labels.collect())
+        };
+        assert_eq!(of(&[("injection", "enabled")]), None);
+        assert_eq!(
+            of(&[("injection", "enabled"), ("istio-injection", "enabled")]),
+            None
+        );
+        let text = of(&[("injection", "disabled"), ("istio-injection", "enabled")]).unwrap();
+        assert!(text.contains("remove the label istio-injection"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     annotations as names,
     context::PROXY,
-    merge::strategic_merge,
+    merge::{has_directives, strategic_merge},
     pod::{find, name_of},
     status::Status,
 };
@@ -49,11 +49,13 @@ impl Overrides {
         self.containers.is_empty() && self.init_containers.is_empty()
     }
 
-    /// Adds those of `other` that are not here already.
-    pub fn extend(&mut self, other: &Self) {
+    /// Adds those of `other` that are not here already and that the templates still produce.
+    pub fn extend(&mut self, other: &Self, template: &Map<String, Value>) {
         for list in LISTS {
             for container in other.list(list) {
-                if find(self.list(list), name_of(container)).is_none() {
+                let name = name_of(container);
+                let produced = find(items(template, list), name).is_some();
+                if produced && find(self.list(list), name).is_none() {
                     self.list_mut(list).push(container.clone());
                 }
             }
@@ -73,6 +75,12 @@ impl Overrides {
         for container in all {
             if name_of(container).is_empty() {
                 return Err("every container must have a name".to_owned());
+            }
+            if has_directives(container) {
+                return Err(format!(
+                    "container {:?} must not have fields that begin with `$`",
+                    name_of(container)
+                ));
             }
         }
         Ok(overrides)
@@ -117,9 +125,10 @@ impl Overrides {
     }
 
     /// Puts the author's containers (back) into a pod from which the injected ones were taken out.
-    pub fn restore(&self, spec: &mut Map<String, Value>) {
+    fn restore(&self, spec: &mut Map<String, Value>, status: &Status) {
         for list in LISTS {
-            for own in self.list(list) {
+            let injected = |own: &&Value| status.lists_container(list, name_of(own));
+            for own in self.list(list).iter().filter(injected) {
                 let slot = spec.entry(list).or_insert_with(|| json!([]));
                 if let Value::Array(items) = slot
                     && find(items, name_of(own)).is_none()
@@ -159,7 +168,7 @@ pub(super) fn without_injected(pod: &Value, status: &Status, overrides: &Overrid
                 items.retain(|item| !status.lists_container(list, name_of(item)));
             }
         }
-        overrides.restore(spec);
+        overrides.restore(spec, status);
     }
     pod
 }
@@ -182,7 +191,7 @@ pub(super) fn move_proxy_to_init(spec: &mut Map<String, Value>) {
     }
 }
 
-/// Reads the saved overrides of a pod that was injected before.
+/// Reads the saved overrides of a pod that was injected before; on others the annotation says nothing.
 pub(super) fn saved(annotation: Option<&str>) -> Result<Overrides, String> {
     annotation.map_or_else(
         || Ok(Overrides::default()),

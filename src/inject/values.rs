@@ -32,6 +32,9 @@ pub struct Values {
     pub global: Global,
     pub pilot: Pilot,
     pub sidecar_injector_webhook: SidecarInjectorWebhook,
+    /// All of them as they were written, for the expressions of custom templates.
+    #[serde(skip)]
+    pub all: Value,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -258,6 +261,10 @@ pub struct SidecarInjectorWebhook {
     pub rewrite_app_http_probe: bool,
     #[serde(deserialize_with = "or_default")]
     pub default_templates: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub templates: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub template_aliases: BTreeMap<String, Vec<String>>,
     #[serde(deserialize_with = "texts")]
     pub injected_annotations: BTreeMap<String, String>,
 }
@@ -297,10 +304,13 @@ impl Values {
     }
 
     fn read(values: Value) -> Result<Self, ValuesError> {
-        serde_path_to_error::deserialize(values).map_err(|error| ValuesError {
-            path: error.path().to_string(),
-            problem: error.into_inner().to_string(),
-        })
+        let mut read: Self =
+            serde_path_to_error::deserialize(&values).map_err(|error| ValuesError {
+                path: error.path().to_string(),
+                problem: error.into_inner().to_string(),
+            })?;
+        read.all = values;
+        Ok(read)
     }
 }
 
@@ -350,6 +360,8 @@ pub fn defaults() -> Value {
             "alwaysInjectSelector": [],
             "rewriteAppHTTPProbe": true,
             "defaultTemplates": [],
+            "templates": {},
+            "templateAliases": {},
             "injectedAnnotations": {},
         },
     })

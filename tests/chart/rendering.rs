@@ -16,14 +16,24 @@ fn chart_passes_helm_lint() {
 
 #[test]
 fn webhooks_fail_closed_for_injection_and_open_for_validation_and_never_carry_a_ca_bundle() {
-    for (kind, policy, path) in [
-        ("MutatingWebhookConfiguration", "Fail", "/inject"),
-        ("ValidatingWebhookConfiguration", "Ignore", "/validate"),
+    for (kind, policy, path, side_effects) in [
+        (
+            "MutatingWebhookConfiguration",
+            "Fail",
+            "/inject",
+            "NoneOnDryRun",
+        ),
+        (
+            "ValidatingWebhookConfiguration",
+            "Ignore",
+            "/validate",
+            "None",
+        ),
     ] {
         let configuration = object(kind, &[]);
         for webhook in configuration["webhooks"].as_array().unwrap() {
             assert_eq!(webhook["failurePolicy"], policy);
-            assert_eq!(webhook["sideEffects"], "None");
+            assert_eq!(webhook["sideEffects"], side_effects);
             let client = &webhook["clientConfig"];
             assert_eq!(client["service"]["path"], path);
             assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::api::labels;
 use crate::inject::{annotations as names, context::Context};
 
-use super::{object, proxy, sidecar::non_empty, volumes::volumes_and_mounts};
+use super::{image_pull_secrets, non_empty, object, proxy, volumes::volumes_and_mounts};
 
 pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
     let values = &context.config.values;
@@ -25,12 +25,6 @@ pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
         json!({ "runAsUser": user, "runAsGroup": group }),
     );
     set("volumeMounts", Value::Array(mounts));
-    let secrets: Vec<Value> = values
-        .global
-        .image_pull_secrets
-        .iter()
-        .map(|name| json!({ "name": name }))
-        .collect();
     let spec = object([
         // Gateways listen on 80 and 443 without being root.
         (
@@ -41,7 +35,7 @@ pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
         ),
         ("containers", Some(json!([container]))),
         ("volumes", non_empty(volumes)),
-        ("imagePullSecrets", non_empty(secrets)),
+        ("imagePullSecrets", image_pull_secrets(context)),
     ]);
     let metadata = json!({
         "labels": {

@@ -5,10 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::api::labels;
 use crate::inject::{annotations as names, cni, context::Context};
 
-use super::{capture, object, proxy, volumes::volumes_and_mounts};
+use super::{capture, image_pull_secrets, non_empty, object, proxy, volumes::volumes_and_mounts};
 
 pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
-    let values = &context.config.values;
     let (volumes, mounts) = volumes_and_mounts(context);
     let mut proxy = proxy_container(context);
     proxy.insert("volumeMounts".to_owned(), Value::Array(mounts));
@@ -20,17 +19,11 @@ pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
     } else {
         containers.push(proxy);
     }
-    let secrets: Vec<Value> = values
-        .global
-        .image_pull_secrets
-        .iter()
-        .map(|name| json!({ "name": name }))
-        .collect();
     let spec = object([
         ("initContainers", non_empty(init)),
         ("containers", non_empty(containers)),
         ("volumes", non_empty(volumes)),
-        ("imagePullSecrets", non_empty(secrets)),
+        ("imagePullSecrets", image_pull_secrets(context)),
     ]);
     object([
         (
@@ -39,10 +32,6 @@ pub(super) fn render(context: &Context<'_>) -> Map<String, Value> {
         ),
         ("spec", Some(Value::Object(spec))),
     ])
-}
-
-pub(super) fn non_empty(items: Vec<Value>) -> Option<Value> {
-    (!items.is_empty()).then_some(Value::Array(items))
 }
 
 fn labels(context: &Context<'_>) -> Map<String, Value> {

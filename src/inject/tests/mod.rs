@@ -1,7 +1,10 @@
 //! Injection as a whole: goldens of typical pods, and pods that nobody should write.
 
+mod around;
 mod goldens;
 mod robustness;
+
+mod templates;
 
 use std::sync::LazyLock;
 

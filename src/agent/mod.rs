@@ -3,17 +3,21 @@
 //! It answers to the subcommands and flags of Istio's `pilot-agent`, today's and those of older versions: what they
 //! ask for and this version lacks is either refused by name or accepted and logged as being without effect.
 
-mod app_probes;
+mod application;
 mod bootstrap;
 mod capture;
 pub mod cli;
 mod client;
 mod drain;
 mod gateway;
+mod metrics;
 mod probe;
+mod probes;
 mod proxy;
+mod redirect;
 mod settings;
 mod status;
+mod tls;
 
 pub use bootstrap::bootstrap;
 pub use gateway::{listeners, read_ports};

@@ -6,26 +6,27 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ArgMatches;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::app_probes::AppProbes;
+use super::application::Application;
 use super::bootstrap::bootstrap;
 use super::cli::text;
 use super::client::Endpoint;
 use super::drain;
 use super::gateway::{Listeners, PORTS_FILE};
+use super::metrics::{Metrics, Own};
+use super::probes::AppProbes;
 use super::settings::{ProxySettings, Role};
-use super::status::Status;
+use super::status::{self, Status};
 
 /// How long Envoy may take to end when it is told to.
 const END: Duration = Duration::from_secs(10);
@@ -63,19 +64,17 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let port = settings.status_port;
-    let listener = TcpListener::bind(("0.0.0.0", port))
+    let listeners = status::bind(port)
         .await
         .with_context(|| format!("the agent's port {port}"))?;
     let config = write_bootstrap(settings)?;
 
     let admin = Endpoint::local(settings.admin_port);
-    let status = Arc::new(Status::new(
-        admin.clone(),
-        settings.role,
-        app_probes(settings.status_port)?,
-    ));
+    let status = Arc::new(status_of(settings, &admin)?);
     let mut tasks = JoinSet::new();
-    tasks.spawn(status.clone().serve(listener));
+    for listener in listeners {
+        tasks.spawn(status.clone().serve(listener));
+    }
     if settings.role == Role::Router {
         tasks.spawn(Listeners::start(ports_file, &settings.config_dir)?.watch());
     }
@@ -110,18 +109,33 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
     Ok(exit_code(stop(&mut envoy).await?))
 }
 
-/// The application's probes, where injection pointed them to the agent.
-fn app_probes(status_port: u16) -> Result<AppProbes> {
-    let Ok(probers) = std::env::var("ISTIO_KUBE_APP_PROBERS") else {
-        return Ok(AppProbes::default());
+/// What the agent's port tells, with the application's probes and metrics where injection pointed them to the agent.
+fn status_of(settings: &ProxySettings, admin: &Endpoint) -> Result<Status> {
+    let env = |name: &str| std::env::var(name).ok();
+    let application = Application::read(&env);
+    let probes = match env("ISTIO_KUBE_APP_PROBERS") {
+        Some(probers) => AppProbes::read(&probers, application, settings.status_port)
+            .context("ISTIO_KUBE_APP_PROBERS")?,
+        None => AppProbes::default(),
     };
-    let legacy = std::env::var("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION")
-        .is_ok_and(|value| value == "true");
-    let pod = std::env::var("INSTANCE_IP")
-        .ok()
-        .filter(|_| !legacy)
-        .and_then(|address| address.parse().ok());
-    AppProbes::read(&probers, pod, status_port).context("ISTIO_KUBE_APP_PROBERS")
+    let own = Arc::new(Own::new(Instant::now()));
+    // A gateway's port is open to others, and it has no application.
+    let annotations =
+        env("ISTIO_PROMETHEUS_ANNOTATIONS").filter(|_| settings.role == Role::Sidecar);
+    let metrics = Metrics::new(
+        admin.clone(),
+        application,
+        annotations.as_deref(),
+        settings.status_port,
+        own.clone(),
+    );
+    Ok(Status::new(
+        admin.clone(),
+        settings.role,
+        probes,
+        metrics,
+        own,
+    ))
 }
 
 fn write_bootstrap(settings: &ProxySettings) -> Result<PathBuf> {

@@ -1,9 +1,11 @@
-//! The agent's own port: readiness, metrics, and the end of the proxy.
+//! The agent's own port: readiness, metrics, the application's probes, and the end of the proxy.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,38 +19,69 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
-use super::app_probes::AppProbes;
 use super::client::Endpoint;
 use super::drain;
+use super::metrics::{self, Metrics, Own};
+use super::probes::AppProbes;
 use super::settings::Role;
 
 /// Enough for probes, metrics and hooks together.
 const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may last: probes need a place too, so nobody keeps one by not reading the answer.
+/// How long a connection may last beyond what its answer takes: probes need a place too, so nobody keeps one by not
+/// reading the answer.
 const CONNECTION: Duration = Duration::from_secs(30);
 /// Kubelet's probes wait 3 s by default in the injected pods.
 const READY: Duration = Duration::from_secs(2);
-const METRICS: Duration = Duration::from_secs(10);
 
 /// What the agent's port tells and does.
 pub(super) struct Status {
     admin: Endpoint,
     role: Role,
     probes: AppProbes,
+    metrics: Metrics,
+    own: Arc<Own>,
     draining: AtomicBool,
     quit: Notify,
+    connections: Arc<Semaphore>,
+    /// Places for what may take longer than any other connection: hooks, and probes with a long `timeoutSeconds`.
+    long: Semaphore,
+}
+
+/// The sockets of a port on every address: one for both families, where this host has both, or two.
+///
+/// # Errors
+/// The port can't be had for any family.
+pub(super) async fn bind(port: u16) -> io::Result<Vec<TcpListener>> {
+    let six = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
+    // In use by the first where that one takes IPv4 as well, which is usual and a setting of the host.
+    let four = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await;
+    match (six, four) {
+        (Err(_), Err(error)) => Err(error),
+        (six, four) => Ok(six.into_iter().chain(four).collect()),
+    }
 }
 
 impl Status {
-    pub(super) fn new(admin: Endpoint, role: Role, probes: AppProbes) -> Self {
+    pub(super) fn new(
+        admin: Endpoint,
+        role: Role,
+        probes: AppProbes,
+        metrics: Metrics,
+        own: Arc<Own>,
+    ) -> Self {
+        let long = probes.longer_than(CONNECTION);
         Self {
             admin,
             role,
             probes,
+            metrics,
+            own,
             draining: AtomicBool::new(false),
             quit: Notify::new(),
+            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS + long)),
+            long: Semaphore::new(long),
         }
     }
 
@@ -66,9 +99,8 @@ impl Status {
 
     /// Serves for ever.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<()> {
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
-            let slot = slots.clone().acquire_owned().await?;
+            let slot = self.connections.clone().acquire_owned().await?;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let status = self.clone();
@@ -87,31 +119,50 @@ impl Status {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        let service = service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(self.answer(&request, peer.ip().to_canonical()).await)
+        // Known once the request is: how many seconds its answer may take.
+        let allowed = AtomicU64::new(0);
+        let service = service_fn(|request: Request<Incoming>| {
+            let allowed = &allowed;
+            async move {
+                let answer = self.answer(&request, peer.ip().to_canonical(), allowed);
+                Ok::<_, Infallible>(answer.await)
+            }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         // One request a connection keeps a slot for as short as its answer takes.
         http.timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .keep_alive(false);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        match tokio::time::timeout(CONNECTION, connection).await {
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut ended = tokio::time::timeout(CONNECTION, &mut connection).await;
+        if ended.is_err() {
+            let more = Duration::from_secs(allowed.load(Ordering::Relaxed));
+            ended = tokio::time::timeout(more, connection).await;
+        }
+        match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, %peer, "connection to the agent's port"),
-            Err(_) => debug!(%peer, "connection to the agent's port: longer than {CONNECTION:?}"),
+            Err(_) => debug!(%peer, "connection to the agent's port: took too long"),
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+        allowed: &AtomicU64,
+    ) -> Response<Full<Bytes>> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz/ready") => self.ready().await,
-            (&Method::GET, "/stats/prometheus") => self.metrics().await,
+            (&Method::GET, "/stats/prometheus" | "/metrics") => {
+                allowed.store(metrics::LONGEST.as_secs(), Ordering::Relaxed);
+                self.metrics(request).await
+            }
             (&Method::GET, path)
                 if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") =>
             {
-                let (status, reason) = self.probes.ask(path, request.headers()).await;
-                text(status, reason)
+                allowed.store(self.probes.limit(path).as_secs(), Ordering::Relaxed);
+                self.probe(path, request).await
             }
             (_, "/quitquitquit" | "/drain") if !is_own_pod(peer) => text(
                 StatusCode::FORBIDDEN,
@@ -125,9 +176,10 @@ impl Status {
                 self.drain().await;
                 text(StatusCode::OK, "OK\n")
             }
-            (_, "/healthz/ready" | "/stats/prometheus" | "/quitquitquit" | "/drain") => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "wrong method\n")
-            }
+            (
+                _,
+                "/healthz/ready" | "/stats/prometheus" | "/metrics" | "/quitquitquit" | "/drain",
+            ) => text(StatusCode::METHOD_NOT_ALLOWED, "wrong method\n"),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -137,7 +189,10 @@ impl Status {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
         match self.admin.ask(Method::GET, "/ready", READY).await {
-            Ok(answer) if answer.status.is_success() => text(StatusCode::OK, ""),
+            Ok(answer) if answer.status.is_success() => {
+                self.own.ready();
+                text(StatusCode::OK, "")
+            }
             Ok(answer) => {
                 let state = String::from_utf8_lossy(&answer.body);
                 text(
@@ -152,24 +207,34 @@ impl Status {
         }
     }
 
-    async fn metrics(&self) -> Response<Full<Bytes>> {
-        match self
-            .admin
-            .ask(Method::GET, "/stats/prometheus", METRICS)
-            .await
-        {
-            Ok(answer) => {
-                let mut response = text(answer.status, answer.body);
-                let version = hyper::header::HeaderValue::from_static(
-                    "text/plain; version=0.0.4; charset=utf-8",
-                );
-                response.headers_mut().insert(CONTENT_TYPE, version);
+    async fn probe(&self, path: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let _place = if self.probes.limit(path) > CONNECTION {
+            match self.long.try_acquire() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    return text(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "it is being carried out already\n",
+                    );
+                }
+            }
+        } else {
+            None
+        };
+        let verdict = self.probes.ask(path, request.headers()).await;
+        self.own.probed(verdict.is_success());
+        text(verdict.status, verdict.body)
+    }
+
+    async fn metrics(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let query = request.uri().query();
+        match self.metrics.scrape(query, request.headers()).await {
+            Ok((content_type, body)) => {
+                let mut response = text(StatusCode::OK, body);
+                response.headers_mut().insert(CONTENT_TYPE, content_type);
                 response
             }
-            Err(error) => text(
-                StatusCode::BAD_GATEWAY,
-                format!("Envoy does not answer: {error}\n"),
-            ),
+            Err(status) => text(status, "too many scrapes at once\n"),
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::api::mesh::{MeshConfig, ProxyConfig};
 use super::{
     pod::Pod,
     policy::{self, Decision, Policy},
-    probes::AgentAnswers,
     template::Templates,
     values::{self, Values},
 };
@@ -21,8 +20,6 @@ pub struct Config {
     pub mesh: MeshConfig,
     /// Every kubelet runs native sidecars (Kubernetes 1.33 or newer); a pod's annotation can say otherwise.
     pub native_sidecars: bool,
-    /// What the injected agent does for the application.
-    pub agent: AgentAnswers,
     pub(super) policy: Policy,
     pub(super) templates: Templates,
     /// The configuration of a proxy about which nothing says more than the mesh's `defaultConfig`.
@@ -75,7 +72,6 @@ impl Config {
             values,
             mesh,
             native_sidecars,
-            agent: AgentAnswers::BUILT,
             policy,
             templates,
             proxy,

@@ -127,7 +127,7 @@ impl Injection<'_> {
         // Port 0 is the author's way to say that the agent's port shall not be used.
         let wanted = rewrite && context.pod.annotation(annotations::STATUS_PORT) != Some("0");
         if wanted && probes::proxy_env(spec).is_some() {
-            let rewritten = probes::rewrite(spec, agent_port, context.config.agent);
+            let rewritten = probes::rewrite(spec, agent_port);
             probes::set_probers(spec, rewritten.probers);
             surprises.extend(rewritten.surprises);
         }

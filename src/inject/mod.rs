@@ -37,7 +37,6 @@ use serde_json::Value;
 use crate::api::mesh::ProxyConfig;
 
 pub use self::config::{Config, ConfigError};
-pub use self::probes::AgentAnswers;
 use self::{
     annotations::InvalidAnnotation,
     context::Context,

@@ -17,43 +17,6 @@ use super::{
 /// The environment variable by which the agent learns the originals: JSON, path to handler.
 pub(super) const PROBERS: &str = "ISTIO_KUBE_APP_PROBERS";
 
-/// The handlers that the agent of this version carries out. A probe with another one stays the kubelet's: it reaches
-/// the application through the proxy, which passes it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AgentAnswers {
-    /// `httpGet` without TLS.
-    pub http: bool,
-    /// `httpGet` with `scheme: HTTPS`.
-    pub https: bool,
-    /// `tcpSocket`.
-    pub tcp: bool,
-    /// `grpc`.
-    pub grpc: bool,
-    /// The application's metrics in the agent's scrape.
-    pub metrics: bool,
-}
-
-impl AgentAnswers {
-    /// What the agent built from this source does.
-    pub const BUILT: Self = Self {
-        http: true,
-        https: false,
-        tcp: true,
-        grpc: false,
-        metrics: false,
-    };
-
-    fn answers(self, kind: &str, handler: &Value) -> bool {
-        let tls = handler.get("scheme").and_then(Value::as_str) == Some("HTTPS");
-        match kind {
-            "httpGet" if tls => self.https,
-            "httpGet" => self.http,
-            "tcpSocket" => self.tcp,
-            _ => self.grpc,
-        }
-    }
-}
-
 /// Where a probe stands in a container, and the path it gets: (field, name in the path).
 const PROBES: [(&str, &str); 3] = [
     ("readinessProbe", "readyz"),
@@ -72,34 +35,22 @@ pub(super) struct Rewritten {
 }
 
 /// Rewrites every probe and hook of the application's containers to `port` of the agent.
-pub(super) fn rewrite(spec: &mut Map<String, Value>, port: u16, agent: AgentAnswers) -> Rewritten {
+pub(super) fn rewrite(spec: &mut Map<String, Value>, port: u16) -> Rewritten {
     let mut rewritten = Rewritten::default();
-    let target = Target { port, agent };
     for list in super::overrides::LISTS {
         let Some(Value::Array(containers)) = spec.get_mut(list) else {
             continue;
         };
         for container in containers {
             if let Value::Object(container) = container {
-                rewrite_container(container, target, &mut rewritten);
+                rewrite_container(container, port, &mut rewritten);
             }
         }
     }
     rewritten
 }
 
-/// The agent to which probes are sent.
-#[derive(Clone, Copy)]
-struct Target {
-    port: u16,
-    agent: AgentAnswers,
-}
-
-fn rewrite_container(
-    container: &mut Map<String, Value>,
-    target: Target,
-    rewritten: &mut Rewritten,
-) {
+fn rewrite_container(container: &mut Map<String, Value>, port: u16, rewritten: &mut Rewritten) {
     let name = container
         .get("name")
         .and_then(Value::as_str)
@@ -112,7 +63,7 @@ fn rewrite_container(
     let mut visit = |handler: &mut Value, path: String, is_probe: bool| {
         let timeout = handler.get("timeoutSeconds").filter(|_| is_probe).cloned();
         if let Value::Object(handler) = handler {
-            rewrite_handler(handler, path, &named_ports, timeout, target, rewritten);
+            rewrite_handler(handler, path, &named_ports, timeout, port, rewritten);
         }
     };
     for (field, word) in PROBES {
@@ -134,7 +85,7 @@ fn rewrite_handler(
     path: String,
     named_ports: &Value,
     timeout: Option<Value>,
-    Target { port, agent }: Target,
+    port: u16,
     rewritten: &mut Rewritten,
 ) {
     let grpc = if path.starts_with("/app-health/") {
@@ -151,9 +102,6 @@ fn rewrite_handler(
     let Some(original) = handler.get(kind).cloned() else {
         return;
     };
-    if !agent.answers(kind, &original) {
-        return;
-    }
     let resolved = resolve_port(&original, named_ports);
     match &resolved {
         // Rewritten already.

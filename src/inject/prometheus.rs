@@ -39,7 +39,11 @@ impl<'a> Scrape<'a> {
             let Some(name) = spelled.strip_prefix("prometheus_io_") else {
                 continue;
             };
-            if let Some(known) = ["scrape", "port", "path"]
+            // The agent's own port is plain HTTP, so only a scheme that says otherwise has to move.
+            if name == "scheme" && !value.eq_ignore_ascii_case("https") {
+                continue;
+            }
+            if let Some(known) = ["scrape", "port", "path", "scheme"]
                 .into_iter()
                 .find(|known| *known == name)
             {
@@ -67,13 +71,6 @@ pub(super) fn merge(
 ) -> Result<(), InvalidAnnotation> {
     let pod = context.pod;
     let scrape = Scrape::of(pod);
-    let has_own = scrape.values.contains_key("port")
-        || scrape.values.contains_key("path")
-        || pod.annotation(SCRAPE_TARGETS).is_some();
-    if has_own && !context.config.agent.metrics {
-        // Better the application's metrics alone than the proxy's alone.
-        return Ok(());
-    }
     let agent = agent_port.to_string();
     if scrape.value("scrape") == "false" || scrape.value("port") == agent {
         return Ok(());
@@ -109,7 +106,8 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// The JSON that the agent reads: keys in Istio's order, empty ones left out.
+/// The JSON that the agent reads: keys in Istio's order, empty ones left out. `scheme` is not Istio's, which leaves that
+/// annotation on the pod, where it makes Prometheus speak TLS with the agent.
 fn told_to_agent(scrape: &Scrape<'_>, targets: &[(String, String)]) -> Map<String, Value> {
     let first = targets.first();
     let value = |name: &str, target: Option<&String>| {
@@ -121,6 +119,7 @@ fn told_to_agent(scrape: &Scrape<'_>, targets: &[(String, String)]) -> Map<Strin
         value("scrape", None),
         value("path", first.map(|(_, path)| path)),
         value("port", first.map(|(port, _)| port)),
+        value("scheme", None),
     ]
     .into_iter()
     .flatten()

@@ -116,27 +116,26 @@ fn probes_of_every_kind_go_to_the_agent() {
 }
 
 #[test]
-fn probes_and_metrics_that_the_agent_does_not_answer_stay_where_they_are() {
-    let mut pod = reviews();
-    pod["metadata"]["annotations"] = json!({ "prometheus.io/port": "9080" });
-    pod["spec"]["containers"][0]["readinessProbe"] =
-        json!({ "httpGet": { "path": "/ready", "port": 9080 } });
-    let mut config = config();
-    config.agent = AgentAnswers {
-        http: false,
-        https: false,
-        tcp: false,
-        grpc: false,
-        metrics: false,
+fn a_scheme_for_the_scrape_moves_to_the_agent_unless_it_is_http() {
+    let scraped = |scheme: &str| {
+        let mut pod = reviews();
+        pod["metadata"]["annotations"] =
+            json!({ "prometheus.io/port": "9443", "prometheus.io/scheme": scheme });
+        let pod = injected(&config(), &pod);
+        let env = pod["spec"]["initContainers"][1]["env"].as_array().unwrap();
+        let told = env
+            .iter()
+            .find(|entry| entry["name"] == "ISTIO_PROMETHEUS_ANNOTATIONS");
+        let left = pod["metadata"]["annotations"]["prometheus.io/scheme"].clone();
+        (told.unwrap()["value"].clone(), left)
     };
-    let injected = injected(&config, &pod);
     assert_eq!(
-        injected["spec"]["containers"][0]["readinessProbe"],
-        pod["spec"]["containers"][0]["readinessProbe"]
+        scraped("https"),
+        (json!(r#"{"port":"9443","scheme":"https"}"#), Value::Null)
     );
     assert_eq!(
-        injected["metadata"]["annotations"]["prometheus.io/port"],
-        "9080"
+        scraped("http"),
+        (json!(r#"{"port":"9443"}"#), json!("http"))
     );
 }
 

@@ -18,16 +18,8 @@ static NOTHING_AROUND: LazyLock<Surroundings<'static>> = LazyLock::new(Surroundi
 fn config_of(values: Value, mesh: Value, native: bool) -> Config {
     let values = Values::over_defaults(&values).unwrap();
     let mesh = MeshConfig::from_fields(mesh.as_object().cloned().unwrap_or_default()).unwrap();
-    let (mut config, problems) = Config::new(values, mesh, native);
+    let (config, problems) = Config::new(values, mesh, native);
     assert!(problems.is_empty(), "{problems:?}");
-    // These tests are about injection, whatever the agent of today answers.
-    config.agent = AgentAnswers {
-        http: true,
-        https: true,
-        tcp: true,
-        grpc: true,
-        metrics: true,
-    };
     config
 }
 

@@ -37,6 +37,8 @@ pub mod api {
 #[cfg(feature = "objects")]
 pub mod analysis;
 #[cfg(feature = "objects")]
+pub mod audit;
+#[cfg(feature = "objects")]
 pub mod gateway;
 #[cfg(feature = "objects")]
 pub mod inject;

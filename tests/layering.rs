@@ -44,6 +44,11 @@ const PURE: &[Layer] = &[
         edge: &[],
     },
     Layer {
+        path: "audit",
+        may_use: &["api", "world", "inject"],
+        edge: &[],
+    },
+    Layer {
         path: "capture",
         may_use: &["api"],
         edge: &["apply.rs"],
@@ -84,6 +89,7 @@ const MODULES: &[&str] = &[
     "analysis",
     "inject",
     "gateway",
+    "audit",
     "capture",
     "kubernetes",
     "webhook",

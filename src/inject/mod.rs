@@ -10,6 +10,7 @@ mod cni;
 mod config;
 mod context;
 pub mod documents;
+pub mod expectation;
 mod injection;
 mod merge;
 pub mod namespace;

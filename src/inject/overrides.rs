@@ -49,6 +49,17 @@ impl Overrides {
         self.containers.is_empty() && self.init_containers.is_empty()
     }
 
+    /// Whether the author wants another image than the injected one for any of the containers.
+    pub fn choose_images(&self) -> bool {
+        LISTS
+            .iter()
+            .flat_map(|list| self.list(list))
+            .any(|container| {
+                let image = container.get("image").and_then(Value::as_str);
+                image.is_some_and(|image| !matches!(image, "" | AUTO_IMAGE))
+            })
+    }
+
     /// Adds those of `other` that are not here already and that the templates still produce.
     pub fn extend(&mut self, other: &Self, template: &Map<String, Value>) {
         for list in LISTS {

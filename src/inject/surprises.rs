@@ -31,6 +31,8 @@ pub enum Concern {
     InitBeforeCapture,
     /// A probe names a port that its container does not declare.
     UnknownProbePort,
+    /// The pod should be injected and cannot be: it is not created.
+    Denied,
 }
 
 impl Concern {
@@ -45,6 +47,7 @@ impl Concern {
             Self::JobWillNotComplete => "JobWillNotComplete",
             Self::InitBeforeCapture => "InitBeforeCapture",
             Self::UnknownProbePort => "UnknownProbePort",
+            Self::Denied => "InjectionDenied",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Events are news for people, not state: under load the oldest wait, the newest are dropped and counted, and the
 //! conditions still say it all.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -17,7 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::lease::{Leadership, WriteError};
+use super::{
+    lease::{Leadership, WriteError},
+    pace::Pace,
+};
 use crate::{
     analysis::conditions::{ACCEPTED, CONFLICTED, Condition, PORTS_EXPOSED, READY, RESOLVED_REFS},
     world::ObjectKey,
@@ -25,12 +28,8 @@ use crate::{
 
 /// How many notices may wait.
 const QUEUE: usize = 1024;
-/// How many events may follow each other at once …
-const BURST: u32 = 50;
-/// … and the time from one to the next after that.
-const PACE: Duration = Duration::from_millis(100);
 /// Longest note of an event, in bytes; the API server refuses more.
-const NOTE_LIMIT: usize = 1024;
+pub const NOTE_LIMIT: usize = 1024;
 
 /// A condition that changed so that people should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,25 +206,6 @@ impl EventWriter {
     }
 }
 
-/// A bucket of [`BURST`] permits, refilled by one every [`PACE`].
-struct Pace {
-    /// When the bucket would be full.
-    full: Instant,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { full: now }
-    }
-
-    /// When the next one may go.
-    fn next(&mut self, now: Instant) -> Instant {
-        self.full = self.full.max(now) + PACE;
-        let earliest = self.full.checked_sub(PACE * BURST).unwrap_or(now);
-        earliest.max(now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -303,17 +283,5 @@ mod tests {
         conflict.push(condition(CONFLICTED, "True", "HostConflict"));
         let warned = transitions(Some(&status(&good())), &conflict);
         assert_eq!(reasons(&warned), [(true, "HostConflict")]);
-    }
-
-    #[test]
-    fn after_a_burst_events_keep_their_pace() {
-        let now = Instant::now();
-        let mut pace = Pace::new(now);
-        for _ in 0..BURST {
-            assert_eq!(pace.next(now), now);
-        }
-        assert_eq!(pace.next(now), now + PACE);
-        let later = now + PACE * (BURST + 1);
-        assert_eq!(pace.next(later), later, "the bucket is refilled");
     }
 }

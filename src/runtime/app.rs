@@ -8,6 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use prometheus_client::registry::Registry;
+use serde::Deserialize as _;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -28,19 +29,24 @@ use crate::{
     api::kind::Kind,
     inject,
     kubernetes::{
+        announcements::{About, Announcement, Announcements, Announcer, Repeat},
         cabundle::{self, CaBundle, Configuration, Published},
         certificates::{self, Certificates, Served},
         engine::{self, Engine},
         events::EventWriter,
+        healer::{self, Healer},
         lease::{Election, Leadership},
         nodes,
         services::ServiceWriter,
         status::{self, StatusWriter},
         watch::{self as watches, Definitions, Input, States, Watch},
     },
-    webhook,
+    webhook::{self, inject::OwnerNotice},
+    world::Controller,
 };
 
+/// How many notices for owners of pods may wait to be looked at.
+const NOTICES: usize = 1024;
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the API server may be silent on a connection before that is given up: longer than it may be on an idle
@@ -157,9 +163,12 @@ impl App {
         let (snapshots, states) = self.start_engine(&config, &leadership);
         let trust = self.start_certificates(&leadership);
         let injection = self.start_injection(config)?;
+        let announcements = self.start_announcer();
+        let notices = self.start_notices(announcements.clone());
         let complete = move || status::can_judge(&states.borrow());
-        let router = webhook::inject::Injector::new(injection, &mut self.registry)
+        let router = webhook::inject::Injector::new(injection.clone(), &mut self.registry)
             .with_snapshots(snapshots.clone())
+            .with_notices(notices)
             .router()
             .merge(
                 webhook::validate::Validator::new(
@@ -169,7 +178,18 @@ impl App {
                 )
                 .router(),
             );
-        self.start_webhooks(listeners.webhook, trust, router);
+        let answers = self.start_webhooks(listeners.webhook, trust, router);
+        let healer = Healer::new(
+            self.client.clone(),
+            snapshots.clone(),
+            injection,
+            leadership,
+            announcements,
+            self.args.eviction_limits(),
+            answers,
+            &mut self.registry,
+        );
+        self.tasks.spawn("healer", healer.run(self.ending()));
         // Last: from here on, the registry holds every metric.
         let registry = Arc::new(std::mem::take(&mut self.registry));
         let pages = admin::pages(self.readiness.clone(), registry);
@@ -322,8 +342,46 @@ impl App {
         published
     }
 
-    /// The webhook server, and the check that it can be called.
-    fn start_webhooks(&mut self, listener: TcpListener, trust: WebhookTrust, router: axum::Router) {
+    /// Events on owners of pods and on namespaces.
+    fn start_announcer(&mut self) -> Announcements {
+        let (announcer, announcements) = Announcer::new(
+            self.client.clone(),
+            self.args.identity(),
+            &mut self.registry,
+        );
+        self.tasks
+            .spawn("announcements", announcer.run(self.ending()));
+        announcements
+    }
+
+    /// What the webhook has to say to owners of pods becomes announcements.
+    fn start_notices(&mut self, announcements: Announcements) -> mpsc::Sender<OwnerNotice> {
+        let (sender, mut notices) = mpsc::channel(NOTICES);
+        let ending = self.ending();
+        let announcing = async move {
+            let announce = async {
+                while let Some(notice) = notices.recv().await {
+                    announce(notice, &announcements);
+                }
+            };
+            tokio::select! {
+                () = ending => {}
+                () = announce => {}
+            }
+        };
+        self.tasks.spawn("notices of the webhook", announcing);
+        sender
+    }
+
+    /// The webhook server, and the check that it can be called, whose answer is returned.
+    fn start_webhooks(
+        &mut self,
+        listener: TcpListener,
+        trust: WebhookTrust,
+        router: axum::Router,
+    ) -> healer::Answers {
+        let [injection, _] = &trust.configurations;
+        let published = injection.published.clone();
         let check = SelfCheck {
             address: reachable(listener.local_addr().unwrap_or(self.args.webhook_addr)),
             server_name: self.args.server_name(),
@@ -332,6 +390,7 @@ impl App {
         };
         let waiting = self.readiness.block("webhooks", "their certificates");
         let gauge = self_check::register(&mut self.registry);
+        let checked = gauge.clone();
         let checking = check.run(waiting, self.readiness.clone(), gauge, self.ending());
         self.tasks.spawn("self-check", checking);
 
@@ -346,6 +405,7 @@ impl App {
             self.ending(),
         );
         self.tasks.spawn("webhooks", serving);
+        Arc::new(move || checked.get() == 1 && matches!(*published.borrow(), Published::Bundles(_)))
     }
 
     /// The settings of injection, which depend on what the nodes can.
@@ -365,6 +425,28 @@ impl App {
         let following = config::follow_injection(config, known, sender, waiting, self.ending());
         self.tasks.spawn("injection", following);
         Ok(injection)
+    }
+}
+
+/// Says to the owner of a pod what surprises about it. A bare pod has none: its author sees the answer of the webhook.
+fn announce(notice: OwnerNotice, announcements: &Announcements) {
+    let Ok(controller) = Controller::deserialize(&notice.controller) else {
+        return;
+    };
+    for surprise in notice.surprises {
+        announcements.send(Announcement {
+            about: About::Workload {
+                namespace: notice.namespace.clone(),
+                controller: controller.clone(),
+            },
+            warning: true,
+            action: "Inject",
+            reason: surprise.concern.as_str(),
+            subject: surprise.text.clone(),
+            text: surprise.text,
+            repeat: Repeat::Hourly,
+            anew: false,
+        });
     }
 }
 

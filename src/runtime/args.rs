@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use super::logs::LogFormat;
+use crate::audit::eviction::Limits;
 
 /// The control plane of Outrigger: injects sidecars, checks routing objects and says in their status what is wrong.
 #[derive(Debug, Clone, clap::Parser)]
@@ -56,6 +57,18 @@ pub struct Args {
     #[arg(long = "dns-name", value_name = "NAME")]
     pub dns_names: Vec<String>,
 
+    /// Evict running pods that should have a proxy and have none, if a controller makes them again.
+    #[arg(long)]
+    pub evict_without_proxy: bool,
+
+    /// Evict running pods with an old proxy as well, if a controller makes them again.
+    #[arg(long)]
+    pub evict_outdated_proxy: bool,
+
+    /// How many pods are evicted in a minute.
+    #[arg(long, default_value_t = 5, value_name = "PODS")]
+    pub evictions_per_minute: usize,
+
     /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the pod's service account].
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -101,6 +114,15 @@ impl Args {
             .into_iter()
             .chain(self.dns_names.iter().cloned())
             .collect()
+    }
+
+    /// Which pods may be evicted.
+    pub fn eviction_limits(&self) -> Limits {
+        Limits {
+            missing: self.evict_without_proxy,
+            outdated: self.evict_outdated_proxy,
+            per_minute: self.evictions_per_minute,
+        }
     }
 
     /// The configuration of the injection webhook.

@@ -24,15 +24,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     analysis::Snapshot,
-    api::{kind::Kind, networking::ProxyConfigSpec},
+    audit,
     inject::{
         self, Config, Outcome, patch,
         pod::Pod,
-        surprises::Surprise,
-        surroundings::{ProxyConfigs, Surroundings},
+        surprises::{Concern, Surprise},
+        surroundings::Surroundings,
         workload::Workload,
     },
-    world::{NamespaceSpec, ObjectKey, World},
 };
 
 use super::review::{Review, ReviewError};
@@ -130,7 +129,7 @@ impl Injector {
         let snapshot = self.snapshots.as_ref().map(|s| Arc::clone(&s.borrow()));
         let namespace = review.text("namespace");
         let surroundings = match &snapshot {
-            Some(snapshot) => surroundings(snapshot.world(), namespace),
+            Some(snapshot) => audit::surroundings(snapshot.world(), namespace),
             None => Surroundings::default(),
         };
         let env = parameters(path);
@@ -162,7 +161,13 @@ impl Injector {
             Err(error) => {
                 self.metrics.fail(error.as_str());
                 tracing::info!(namespace, pod = name_of(pod), %error, "denied");
-                review.deny(&format!("the sidecar cannot be injected: {error}"), &[])
+                let text = format!("the sidecar cannot be injected: {error}");
+                let refusal = Surprise {
+                    concern: Concern::Denied,
+                    text: text.clone(),
+                };
+                self.tell(review, pod, &[refusal]);
+                review.deny(&text, &[])
             }
         }
     }
@@ -215,25 +220,6 @@ fn log_decision(review: &Review, pod: &Value, decision: &str, reason: &str) {
         reason,
         "{decision}"
     );
-}
-
-/// What the World knows around a pod of this namespace.
-fn surroundings<'w>(world: &'w World, namespace: &str) -> Surroundings<'w> {
-    let key = ObjectKey::new(Kind::Namespace, "", namespace);
-    let proxy_configs = |namespace: &str| {
-        world
-            .in_namespace::<ProxyConfigSpec>(namespace)
-            .filter_map(|(_, object)| Some((&object.meta, object.spec()?)))
-    };
-    Surroundings {
-        namespace: world
-            .get::<NamespaceSpec>(&key)
-            .map(|namespace| &namespace.meta),
-        proxy_configs: ProxyConfigs::new(
-            proxy_configs(&world.settings().root_namespace),
-            proxy_configs(namespace),
-        ),
-    }
 }
 
 async fn handle(State(injector): State<Injector>, request: Request) -> Response {

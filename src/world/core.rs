@@ -105,6 +105,32 @@ pub struct PodSpec {
     /// Its condition `Ready`; `None` in files, which say nothing about it.
     #[serde(skip)]
     pub ready: Option<bool>,
+    /// What made it, and makes it again; `None` for a bare pod.
+    #[serde(skip)]
+    pub controller: Option<Controller>,
+}
+
+/// The owner of a pod that manages it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Controller {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name; it is in the pod's namespace.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Controller {
+    /// The one among an object's `metadata.ownerReferences` that says `controller: true`.
+    pub fn of(object: &Value) -> Option<Controller> {
+        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+        let controller = owners.iter().find(|owner| owner["controller"] == true)?;
+        Controller::deserialize(controller).ok()
+    }
 }
 
 impl PodSpec {
@@ -120,6 +146,7 @@ impl PodSpec {
             .flatten()
             .find(|condition| condition["type"] == "Ready")
             .map(|condition| condition["status"] == "True");
+        spec.controller = Controller::of(object);
         let of = |list: &'static str| {
             object
                 .pointer(list)
@@ -133,6 +160,11 @@ impl PodSpec {
         spec.reads_gateway_ports = of("/spec/volumes")
             .any(|volume| volume["configMap"]["name"] == GATEWAY_PORTS_CONFIG_MAP);
         Ok(spec)
+    }
+
+    /// Its containers and its init containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
     }
 
     /// Whether the pod has ended and serves nothing any more.

@@ -33,8 +33,8 @@ pub use cluster::{
 pub use conditions::{NegativeCondition, negative};
 pub use content::Content;
 pub use core::{
-    Container, ContainerPort, DeploymentSpec, PodSpec, PodTemplate, SecurityContext, ServicePort,
-    ServiceSpec, TargetPort, TemplateMetadata,
+    Container, ContainerPort, Controller, DeploymentSpec, PodSpec, PodTemplate, SecurityContext,
+    ServicePort, ServiceSpec, TargetPort, TemplateMetadata,
 };
 pub use gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec, Listener};
 pub use key::ObjectKey;

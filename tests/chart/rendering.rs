@@ -146,6 +146,27 @@ fn only_the_default_revision_may_write_into_namespaces_of_users() {
 }
 
 #[test]
+fn pods_may_be_evicted_only_where_the_values_say_so() {
+    let may = |values: &[&str]| {
+        object("ClusterRole", values)
+            .to_string()
+            .contains("pods/eviction")
+    };
+    let does = |values: &[&str]| {
+        object("Deployment", values)
+            .to_string()
+            .contains("--evict-without-proxy")
+    };
+    for (values, wanted) in [(vec![], false), (vec!["healer.evict=true"], true)] {
+        assert_eq!(
+            (may(&values), does(&values)),
+            (wanted, wanted),
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
 fn names_of_two_revisions_do_not_collide() {
     let names = |values: &[&str]| -> BTreeSet<String> {
         objects(values)

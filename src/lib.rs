@@ -11,6 +11,7 @@ pub mod api {
     pub mod annotations;
     pub mod labels;
     pub mod parse;
+    pub mod ports;
 
     #[cfg(feature = "objects")]
     pub mod conditions;

@@ -14,19 +14,6 @@ const INBOUND_PORT: u16 = 15006;
 const HEALTH_PORT: u16 = 15021;
 /// Envoy's metrics.
 const METRICS_PORT: u16 = 15090;
-/// Ports of the proxy and its agent: a gateway can't listen on them.
-pub(super) const OWN_PORTS: [u16; 10] = [
-    15000,
-    15001,
-    15004,
-    15006,
-    15008,
-    15020,
-    HEALTH_PORT,
-    15053,
-    15055,
-    METRICS_PORT,
-];
 /// The directory below the configuration's where a router's listeners are, and the file there.
 pub(super) const LISTENERS_DIR: &str = "listeners";
 pub(super) const LISTENERS_FILE: &str = "lds.json";

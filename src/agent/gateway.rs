@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::bootstrap::{LISTENERS_DIR, LISTENERS_FILE, OWN_PORTS, http_listener};
+use super::bootstrap::{LISTENERS_DIR, LISTENERS_FILE, http_listener};
+use crate::api::ports::OF_THE_PROXY;
 
 /// Where the chart mounts the file.
 pub(super) const PORTS_FILE: &str = "/etc/outrigger/gateway-ports/ports";
@@ -34,7 +35,7 @@ pub fn read_ports(text: &str) -> (Vec<u16>, Vec<String>) {
             .filter(|item| !item.is_empty());
         for item in items {
             match item.parse::<u16>() {
-                Ok(port) if OWN_PORTS.contains(&port) => {
+                Ok(port) if OF_THE_PROXY.contains(&port) => {
                     problems.push(format!(
                         "line {}: port {port} is the proxy's own",
                         index + 1
@@ -233,7 +234,7 @@ mod tests {
         fn any_text_gives_ports_that_can_be_listened_on(text in "\\PC*|([0-9]{1,6}[\n, #])*") {
             let (ports, _) = read_ports(&text);
             prop_assert!(ports.is_sorted() && ports.len() <= MOST_PORTS);
-            prop_assert!(!ports.contains(&0) && !ports.iter().any(|port| OWN_PORTS.contains(port)));
+            prop_assert!(!ports.contains(&0) && !ports.iter().any(|port| OF_THE_PROXY.contains(port)));
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Messages → the status of their object.
 //!
 //! Conditions: `Accepted` (the object in itself is valid), `ResolvedRefs` (everything it names exists), `Conflicted`
-//! (only when it is), `PortsExposed=False` (only on a Gateway of which no Service exposes a port), `Ready` as the
-//! summary, and `Stalled=True` with the same reason where waiting cannot cure it (kstatus reads `Ready=False` as in
+//! (only when it is), `PortsExposed` (on a Gateway: a Service exposes every port), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it (kstatus reads `Ready=False` as in
 //! progress), absent otherwise. `validationMessages` has Istio's shape.
 //! Live status is read leniently: under Istio's own CRDs every member is optional and `observedGeneration` may be text.
 
@@ -58,14 +57,18 @@ impl Condition {
 }
 
 /// The conditions that an object with these messages must have; those of [`OURS`] that are not among them must be
-/// absent.
-pub fn desired(messages: &[Message]) -> Vec<Condition> {
+/// absent. `standing` are those that rest on no message ([`super::Snapshot::standing`]): each stands where the messages
+/// do not turn the condition of its type.
+pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
+    let stands = |kind: &str| standing.iter().find(|one| one.kind == kind);
     let of = |aspect| Finding::of(messages, aspect);
     let unreadable = of(Aspect::Readable);
     let is_readable = unreadable.is_none();
     let accepted = unreadable.or_else(|| of(Aspect::Accepted));
     let (conflicted, resolved) = (of(Aspect::Conflicted), of(Aspect::ResolvedRefs));
-    let exposed = of(Aspect::PortsExposed);
+    let exposed = of(Aspect::PortsExposed)
+        .map(|finding| finding.condition(PORTS_EXPOSED, "False"))
+        .or_else(|| stands(PORTS_EXPOSED).cloned());
     let mut conditions = vec![
         match &accepted {
             Some(finding) => finding.condition(ACCEPTED, "False"),
@@ -92,16 +95,17 @@ pub fn desired(messages: &[Message]) -> Vec<Condition> {
             .as_ref()
             .map(|finding| finding.condition(CONFLICTED, "True")),
     );
-    conditions.extend(
-        exposed
-            .as_ref()
-            .map(|finding| finding.condition(PORTS_EXPOSED, "False")),
-    );
+    let hidden = exposed.clone().filter(|one| one.status == "False");
+    conditions.extend(exposed);
     let stalled = accepted.or(conflicted);
-    let worst = stalled.as_ref().or(resolved.as_ref()).or(exposed.as_ref());
-    conditions.push(match worst {
-        Some(finding) => finding.condition(READY, "False"),
-        None => Condition::new(
+    let worst = stalled.as_ref().or(resolved.as_ref());
+    conditions.push(match (worst, hidden) {
+        (Some(finding), _) => finding.condition(READY, "False"),
+        (None, Some(hidden)) => Condition {
+            kind: READY.to_owned(),
+            ..hidden
+        },
+        (None, None) => Condition::new(
             READY,
             "True",
             "Ready",
@@ -113,13 +117,14 @@ pub fn desired(messages: &[Message]) -> Vec<Condition> {
 }
 
 /// The merge patch (`{"status": …}`) that brings a live status to what the messages say, or `None` when it is there
-/// already. `generation` is the object's; `now` is the time of conditions whose status changes.
+/// already. `standing` is as for [`desired`], `generation` is the object's, `now` is the time of conditions whose status changes.
 ///
 /// Conditions of other types, their order, and members of `status` that are not ours stay.
 pub fn status_patch(
     live_status: Option<&Value>,
     generation: i64,
     messages: &[Message],
+    standing: &[Condition],
     now: Timestamp,
 ) -> Option<Value> {
     let mut patch = Map::new();
@@ -132,7 +137,7 @@ pub fn status_patch(
     };
     set(
         "conditions",
-        conditions(live_status, generation, &desired(messages), now),
+        conditions(live_status, generation, &desired(messages, standing), now),
     );
     set("observedGeneration", json!(generation));
     set("validationMessages", validation_messages(messages));

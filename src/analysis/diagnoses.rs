@@ -128,7 +128,7 @@ diagnoses! {
     SERVICE_PORT_UNNAMED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServicePortUnnamed",
         effect: "Nobody outside reaches the port, because no Service leads to it.",
         cure: "Give the Service's only port a name; then the new port is added by itself.";
-    /// A Gateway's port is on no Service, which is headless.
+    /// A Gateway's port is on no Service, which is headless or an alias of a name elsewhere.
     SERVICE_UNSUPPORTED = "IST0162" "GatewayPortNotDefinedOnService", Warning, PortsExposed, "ServiceUnsupported",
         effect: "Clients must reach the pods' own ports, because a Service of that kind maps none.",
         cure: "Use a Service of type ClusterIP, NodePort or LoadBalancer for the gateway.";
@@ -140,6 +140,22 @@ diagnoses! {
     PORT_CONFLICT = "ORG0001" "ConflictingGatewayProtocols", Error, PortsExposed, "Conflict",
         effect: "The port stays as it was: it is added for none of the Gateways.",
         cure: "Use one protocol on the port, or another port for one of them.";
+    /// The annotation that asks for node ports can't be read, or names a port that no server has.
+    NODE_PORT_INVALID = "ORG0003" "GatewayNodePort", Warning, PortsExposed, "NodePortInvalid",
+        effect: "The port is exposed on whatever node port the API server gives.",
+        cure: "Write PORT=NODE_PORT, separated by commas, with ports that the Gateway's servers have.";
+    /// Gateways ask for different node ports for one port, or for one node port for different ports.
+    NODE_PORT_CONFLICT = "ORG0003" "GatewayNodePort", Warning, PortsExposed, "NodePortConflict",
+        effect: "The ports keep the node ports that they have, or get any.",
+        cure: "Ask for a node port in one Gateway only, or for the same one in all.";
+    /// The node port that a Gateway asks for belongs to another port.
+    NODE_PORT_TAKEN = "ORG0003" "GatewayNodePort", Warning, PortsExposed, "NodePortTaken",
+        effect: "The port is exposed on whatever node port the API server gives.",
+        cure: "Ask for another node port, or free it: it is taken over as soon as nobody has it.";
+    /// A Gateway asks for a node port where there can be none, or on a port that is somebody else's.
+    NODE_PORT_UNSUPPORTED = "ORG0003" "GatewayNodePort", Warning, PortsExposed, "NodePortUnsupported",
+        effect: "The port is exposed as it is.",
+        cure: "Make the Service NodePort or LoadBalancer, or set the node port where the Service's port is defined.";
     /// A Gateway without a selector, for which no Service is changed.
     NO_GATEWAY_SELECTOR = "ORG0002" "GatewayWithoutSelector", Info, Remark, "NoSelector",
         effect: "The Gateway applies to the pods of every gateway, and no Service gets its ports.",

@@ -11,6 +11,7 @@ mod message;
 mod preview;
 mod rules;
 mod snapshot;
+mod standing;
 pub mod validation;
 mod view;
 

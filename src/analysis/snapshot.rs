@@ -10,9 +10,11 @@ use crate::gateway;
 use crate::model::{Model, Subject};
 use crate::world::{Change, ObjectKey, World};
 
+use super::conditions::Condition;
 use super::dependents::Dependents;
 use super::message::Message;
 use super::rules;
+use super::standing;
 use super::view::View;
 
 /// Everything known at one moment. Immutable; cheap to clone and to update.
@@ -46,7 +48,7 @@ impl Snapshot {
     }
 
     /// The Snapshot of `world`, which differs from this one's World by `changes`; also the objects whose status may
-    /// have to be written: those whose messages changed, and those that changed themselves.
+    /// have to be written: those whose messages or standing conditions changed, and those that changed themselves.
     ///
     /// The cost follows what the changes concern. When the mesh-wide settings differ, everything is derived anew.
     pub fn update(&self, world: World, changes: &[Change]) -> (Snapshot, Vec<ObjectKey>) {
@@ -55,6 +57,7 @@ impl Snapshot {
             let all = self.verdicts.keys().chain(snapshot.verdicts.keys());
             let differing: BTreeSet<ObjectKey> = all
                 .filter(|key| self.messages(key) != snapshot.messages(key))
+                .chain(snapshot.ports.differing(&self.ports))
                 .cloned()
                 .collect();
             let changed = changes.iter().map(|change| change.key.clone());
@@ -91,6 +94,11 @@ impl Snapshot {
         self.verdicts
             .get(key)
             .map_or(&[], |verdict| &verdict.messages)
+    }
+
+    /// The conditions of an object that rest on no message; see [`super::conditions::desired`].
+    pub fn standing(&self, key: &ObjectKey) -> Vec<Condition> {
+        standing::of(key, &self.ports)
     }
 
     /// Everything that is said, errors first; see the order of [`Message`].
@@ -138,8 +146,9 @@ impl Snapshot {
             Some(ports) => Arc::new(ports),
             None => Arc::clone(&self.ports),
         };
+        let exposed_otherwise: Vec<ObjectKey> = ports.differing(&self.ports).cloned().collect();
         let mut concerned = changed;
-        concerned.extend(ports.differing_findings(&self.ports).cloned());
+        concerned.extend(exposed_otherwise.iter().cloned());
         for subject in &touched {
             self.dependents.collect(subject, &mut concerned);
         }
@@ -149,10 +158,12 @@ impl Snapshot {
             ports,
             ..self.clone()
         };
-        let differing = concerned
+        let mut differing: BTreeSet<ObjectKey> = concerned
             .into_iter()
             .filter(|key| next.judge(key))
             .collect();
+        // The status of these differs even where no message does.
+        differing.extend(exposed_otherwise);
         (next, differing)
     }
 

@@ -6,3 +6,6 @@ pub const ALLOW_GATEWAYS_FROM: &str = "outrigger.dev/allow-gateways-from";
 
 /// On a Service or Gateway: `"false"` leaves the ports to people.
 pub const MANAGE_PORTS: &str = "outrigger.dev/manage-ports";
+
+/// On a Gateway: which of its servers' ports get which port on every node, as in `8088=30080,8443=30443`.
+pub const NODE_PORTS: &str = "outrigger.dev/node-ports";

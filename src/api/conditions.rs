@@ -6,7 +6,7 @@ pub const ACCEPTED: &str = "Accepted";
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Another object says otherwise, and wins.
 pub const CONFLICTED: &str = "Conflicted";
-/// Every server's port is on a Service. Absent where it is: a Gateway may serve none.
+/// Every port of a Gateway's servers is on a Service. Only on Gateways.
 pub const PORTS_EXPOSED: &str = "PortsExposed";
 /// The summary.
 pub const READY: &str = "Ready";

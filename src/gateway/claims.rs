@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Reason};
+use super::members::Selector;
+use super::node_ports;
 use super::protocol::Protocol;
 use crate::api::annotations::MANAGE_PORTS;
 use crate::api::networking::{GatewaySpec, Server};
+use crate::api::ports::OF_THE_PROXY;
 use crate::world::{Object, ObjectKey, World};
-
-/// Ports that the proxy and its agent use themselves, on which no server can listen (Istio's list of ports used by the
-/// sidecar, and 15021 and 15090 that every proxy serves).
-pub(super) const RESERVED: [u16; 10] = [
-    15000, 15001, 15002, 15004, 15006, 15008, 15020, 15021, 15053, 15090,
-];
 
 /// A Gateway and the ports that it asks for.
 pub(super) struct GatewayClaims<'a> {
     pub key: &'a ObjectKey,
-    pub selector: &'a BTreeMap<String, String>,
+    pub selector: Selector<'a>,
     /// By server; a server that needs no port of a Service is left out.
     pub claims: Vec<Claim>,
+    /// By server port: the port on every node that it asks for.
+    pub node_ports: BTreeMap<u16, u16>,
     /// Whether Services are changed for it; false when it opted out.
     pub managed: bool,
     /// What is wrong whatever the Services are.
@@ -36,10 +35,11 @@ pub(super) struct Claim {
 
 /// The claims of all Gateways that can be read.
 pub(super) fn of_gateways(world: &World) -> Vec<GatewayClaims<'_>> {
+    let confined = world.settings().gateways_stay_in_their_namespace;
     world
         .all::<GatewaySpec>()
         .iter()
-        .filter_map(|(key, gateway)| of_gateway(key, gateway))
+        .filter_map(|(key, gateway)| of_gateway(key, gateway, confined))
         .collect()
 }
 
@@ -53,6 +53,7 @@ pub(super) fn opted_out(annotations: &BTreeMap<String, String>) -> bool {
 fn of_gateway<'a>(
     key: &'a ObjectKey,
     gateway: &'a Object<GatewaySpec>,
+    confined: bool,
 ) -> Option<GatewayClaims<'a>> {
     let spec = gateway.spec()?;
     let mut claims = Vec::new();
@@ -73,11 +74,24 @@ fn of_gateway<'a>(
             None => {}
         }
     }
+    let managed = !opted_out(&gateway.meta.annotations);
+    let node_ports = match node_ports::read(&gateway.meta.annotations) {
+        Ok(node_ports) if managed => node_ports,
+        Err(finding) if managed => {
+            findings.push(finding);
+            BTreeMap::new()
+        }
+        _ => BTreeMap::new(),
+    };
     Some(GatewayClaims {
         key,
-        selector: &spec.selector,
+        selector: Selector {
+            namespace: confined.then_some(&key.namespace),
+            labels: &spec.selector,
+        },
         claims,
-        managed: !opted_out(&gateway.meta.annotations),
+        node_ports,
+        managed,
         findings,
     })
 }
@@ -107,7 +121,7 @@ fn claim(server: &Server, index: usize) -> Option<Result<Claim, Finding>> {
             );
         }
     };
-    if RESERVED.contains(&number) {
+    if OF_THE_PROXY.contains(&number) {
         return invalid(
             ".number",
             format!("port {number} is used by the proxy itself"),

@@ -9,6 +9,35 @@ use crate::world::{Object, ObjectKey, PodSpec, ServiceSpec, World};
 /// Labels, or the labels that a selector asks for.
 type Labels = BTreeMap<String, String>;
 
+/// Which pods a Gateway applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Selector<'a> {
+    /// `None`: those of every namespace.
+    pub namespace: Option<&'a Arc<str>>,
+    /// The labels that they have; none stand for no pods.
+    pub labels: &'a Labels,
+}
+
+impl Selector<'_> {
+    fn detached(self) -> OwnedSelector {
+        OwnedSelector {
+            namespace: self.namespace.cloned(),
+            labels: self.labels.clone(),
+        }
+    }
+
+    fn reaches(&self, namespace: &str) -> bool {
+        self.namespace.is_none_or(|own| **own == *namespace)
+    }
+}
+
+/// A [`Selector`] that outlives its Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct OwnedSelector {
+    namespace: Option<Arc<str>>,
+    labels: Labels,
+}
+
 /// How a Service belongs to a selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Membership {
@@ -32,34 +61,47 @@ pub(super) struct Members<'a> {
     pub services: BTreeMap<&'a ObjectKey, Member<'a>>,
     /// What the plan depends on.
     pub scope: Scope,
-    by_selector: HashMap<&'a Labels, Vec<(&'a ObjectKey, Membership)>>,
-    selectors_with_pods: BTreeSet<&'a Labels>,
+    /// The ports of any Service that have a node port for which a Gateway asks.
+    pub node_ports: BTreeMap<u16, Vec<(&'a ObjectKey, u16)>>,
+    by_selector: HashMap<Selector<'a>, Vec<(&'a ObjectKey, Membership)>>,
+    selectors_with_pods: BTreeSet<Selector<'a>>,
 }
 
 impl<'a> Members<'a> {
     /// The Services of a selector, by namespace and name.
-    pub(super) fn of(&self, selector: &Labels) -> &[(&'a ObjectKey, Membership)] {
-        self.by_selector.get(selector).map_or(&[], Vec::as_slice)
+    pub(super) fn of(&self, selector: Selector<'a>) -> &[(&'a ObjectKey, Membership)] {
+        self.by_selector.get(&selector).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a selector selects any pod.
-    pub(super) fn has_pods(&self, selector: &Labels) -> bool {
-        self.selectors_with_pods.contains(selector)
+    pub(super) fn has_pods(&self, selector: Selector<'a>) -> bool {
+        self.selectors_with_pods.contains(&selector)
     }
 }
 
 /// Where a change of a Pod or Service can change a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scope {
-    selectors: BTreeSet<Labels>,
+    selectors: BTreeSet<OwnedSelector>,
     /// Those with pods of a selector, or with Services that belong to one.
     namespaces: BTreeSet<Arc<str>>,
+    /// Those for which Gateways ask.
+    node_ports: BTreeSet<u16>,
 }
 
 impl Scope {
     /// Whether an object, as it is in `world`, has a part in the plan of this scope, or would have in the next one.
     pub(super) fn holds(&self, world: &World, key: &ObjectKey) -> bool {
-        let selected = |labels: &Labels| self.selectors.iter().any(|one| holds(labels, one));
+        let selected = |labels: &Labels| {
+            let reaches =
+                |own: &Option<Arc<str>>| own.as_ref().is_none_or(|own| *own == key.namespace);
+            let mut selectors = self.selectors.iter();
+            selectors.any(|one| reaches(&one.namespace) && holds(labels, &one.labels))
+        };
+        let takes = |spec: &ServiceSpec| {
+            let mut ports = spec.ports.iter();
+            ports.any(|port| self.node_ports.contains(&port.node_port))
+        };
         match key.kind {
             Kind::Gateway => true,
             Kind::Pod => {
@@ -74,7 +116,9 @@ impl Scope {
                         .get::<ServiceSpec>(key)
                         .and_then(|service| service.spec())
                         .is_some_and(|spec| {
-                            !spec.applied_ports.is_empty() || selected(&spec.selector)
+                            !spec.applied_ports.is_empty()
+                                || selected(&spec.selector)
+                                || takes(spec)
                         })
             }
             _ => false,
@@ -82,17 +126,19 @@ impl Scope {
     }
 }
 
-/// Finds the Services of each selector; an empty selector has none.
+/// Finds the Services of each selector; an empty selector has none. Beside them, who has the `node_ports`.
 pub(super) fn of_selectors<'a>(
     world: &'a World,
-    selectors: impl Iterator<Item = &'a Labels>,
+    selectors: impl Iterator<Item = Selector<'a>>,
+    node_ports: BTreeSet<u16>,
 ) -> Members<'a> {
     let index = Index::new(selectors);
     let labels_by_namespace = pods_of(world, &index);
     let mut members = Members {
         scope: Scope {
-            selectors: index.selectors.iter().copied().cloned().collect(),
+            selectors: index.selectors.iter().map(|one| one.detached()).collect(),
             namespaces: labels_by_namespace.keys().copied().map(Arc::from).collect(),
+            node_ports,
         },
         ..Members::default()
     };
@@ -107,9 +153,15 @@ pub(super) fn of_selectors<'a>(
         let Some(spec) = service.spec().filter(|_| !service.meta.deleting) else {
             continue;
         };
+        for port in &spec.ports {
+            if members.scope.node_ports.contains(&port.node_port) {
+                let owners = members.node_ports.entry(port.node_port).or_default();
+                owners.push((key, port.port));
+            }
+        }
         let mut found = BTreeMap::new();
-        if exposes_pods(spec) {
-            for selector in index.held_by(&spec.selector) {
+        if !spec.selector.is_empty() {
+            for selector in index.held_by(&key.namespace, &spec.selector) {
                 found.insert(selector, Membership::Certain);
             }
             let pods = labels_by_namespace.get(&*key.namespace);
@@ -124,9 +176,9 @@ pub(super) fn of_selectors<'a>(
             continue;
         }
         let pods = pods_selected_by(world, key, spec);
-        if has_ours && exposes_pods(spec) && pods.is_empty() {
+        if has_ours && !spec.selector.is_empty() && pods.is_empty() {
             for (number, selector) in index.selectors.iter().enumerate() {
-                if agree(selector, &spec.selector) {
+                if selector.reaches(&key.namespace) && agree(selector.labels, &spec.selector) {
                     found.entry(number).or_insert(Membership::Possible);
                 }
             }
@@ -151,19 +203,19 @@ pub(super) fn of_selectors<'a>(
 
 /// The distinct selectors, to be found by any one of their labels.
 struct Index<'a> {
-    selectors: Vec<&'a Labels>,
+    selectors: Vec<Selector<'a>>,
     by_label: HashMap<(&'a str, &'a str), Vec<usize>>,
 }
 
 impl<'a> Index<'a> {
-    fn new(selectors: impl Iterator<Item = &'a Labels>) -> Self {
-        let distinct: BTreeSet<&Labels> = selectors.collect();
+    fn new(selectors: impl Iterator<Item = Selector<'a>>) -> Self {
+        let distinct: BTreeSet<Selector<'_>> = selectors.collect();
         let mut index = Index {
             selectors: Vec::new(),
             by_label: HashMap::new(),
         };
         for selector in distinct {
-            if let Some((name, value)) = selector.first_key_value() {
+            if let Some((name, value)) = selector.labels.first_key_value() {
                 let numbers = index.by_label.entry((name.as_str(), value.as_str()));
                 numbers.or_default().push(index.selectors.len());
                 index.selectors.push(selector);
@@ -172,14 +224,21 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// The selectors whose labels are all among `labels`.
-    fn held_by<'b>(&'b self, labels: &'b Labels) -> impl Iterator<Item = usize> + 'b {
+    /// The selectors whose labels are all among `labels`, of something in `namespace`.
+    fn held_by<'b>(
+        &'b self,
+        namespace: &'b str,
+        labels: &'b Labels,
+    ) -> impl Iterator<Item = usize> + 'b {
         labels
             .iter()
             .filter_map(|(name, value)| self.by_label.get(&(name.as_str(), value.as_str())))
             .flatten()
             .copied()
-            .filter(|number| holds(labels, self.selectors[*number]))
+            .filter(move |number| {
+                let selector = &self.selectors[*number];
+                selector.reaches(namespace) && holds(labels, selector.labels)
+            })
     }
 }
 
@@ -194,7 +253,7 @@ fn pods_of<'a>(
         if pod.spec().is_none_or(PodSpec::has_ended) {
             continue;
         }
-        let mut selectors = index.held_by(&pod.meta.labels).peekable();
+        let mut selectors = index.held_by(&key.namespace, &pod.meta.labels).peekable();
         if selectors.peek().is_some() {
             found
                 .entry(&*key.namespace)
@@ -220,11 +279,6 @@ fn pods_selected_by<'a>(
         .filter_map(|(_, pod)| pod.spec())
         .filter(|pod| !pod.has_ended())
         .collect()
-}
-
-/// Whether a Service sends to pods that it selects itself.
-fn exposes_pods(spec: &ServiceSpec) -> bool {
-    spec.service_type != "ExternalName" && !spec.selector.is_empty()
 }
 
 /// Whether all of `wanted` is among `labels`.

@@ -3,8 +3,8 @@
 //!
 //! The rules, in the order in which they apply:
 //!
-//! 1. **Services.** A Gateway's `selector` selects pods in every namespace, as Istio's does; its Services are those that
-//!    select one of these pods. A Service whose selector holds all of the Gateway's labels can select nothing else,
+//! 1. **Services.** A Gateway's `selector` selects pods in every namespace, or where Gateways are confined in its own, as
+//!    Istio's does (`PILOT_SCOPE_GATEWAY_TO_NAMESPACE`); its Services are those that select one of these pods. A Service whose selector holds all of the Gateway's labels can select nothing else,
 //!    so it belongs to the Gateway before the first pod exists and after the last one is gone. A Service that lost
 //!    its pods otherwise keeps the ports that it was given, so that a restart doesn't cost a node port.
 //! 2. **Guard.** A Gateway adds ports to Services of its own namespace; elsewhere only where the Service's annotation
@@ -17,14 +17,20 @@
 //!    names the Gateways and changes nothing.
 //! 5. **Target port.** The number itself where every pod may bind it, else Istio's convention for gateways that don't
 //!    run as root: 8000 more (80 → 8080, 443 → 8443).
+//! 6. **Node port.** Whatever the API server gives, and then the same for as long as the port is there; the annotation
+//!    `outrigger.dev/node-ports` asks for a certain one.
 //!
-//! [`plan`] is a function of the [`World`] alone; `kubernetes::services` writes what differs.
+//! [`plan`] is a function of the [`World`] alone, to which belongs what the last write came to; `kubernetes::services`
+//! writes what differs. The type of a Service (`ClusterIP`, `NodePort`, `LoadBalancer`), its address families and its
+//! traffic policies change nothing here, nor does the TLS mode of a server: what is said with the port is its protocol.
 
 mod claims;
 mod finding;
 mod members;
 mod merge;
+mod node_ports;
 mod protocol;
+mod settled;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +47,7 @@ pub use finding::{Finding, Reason};
 pub struct Plan {
     /// The Services that must have ports of ours, or still have some.
     pub services: BTreeMap<ObjectKey, ServicePlan>,
-    /// Every Gateway that can be read and has not opted out.
+    /// Every Gateway that can be read.
     pub gateways: BTreeMap<ObjectKey, GatewayPlan>,
     /// By namespace of the gateways' pods: what they must listen on.
     pub listeners: BTreeMap<Arc<str>, Listeners>,
@@ -70,13 +76,10 @@ impl Plan {
             .map_or(&[], |gateway| &gateway.findings)
     }
 
-    /// The Gateways of which the two plans find something different.
-    pub fn differing_findings<'a>(
-        &'a self,
-        other: &'a Plan,
-    ) -> impl Iterator<Item = &'a ObjectKey> {
+    /// The Gateways of which the two plans say something different.
+    pub fn differing<'a>(&'a self, other: &'a Plan) -> impl Iterator<Item = &'a ObjectKey> {
         let keys = self.gateways.keys().chain(other.gateways.keys());
-        keys.filter(|key| self.findings(key) != other.findings(key))
+        keys.filter(|key| self.gateways.get(key) != other.gateways.get(key))
     }
 }
 
@@ -87,8 +90,21 @@ pub struct ServicePlan {
     pub uid: String,
     /// Every port that must be ours, ascending; others of ours must go.
     pub ports: Vec<PlannedPort>,
+    /// The ports that are ours now.
+    pub present: BTreeSet<u16>,
+    /// What Gateways ask for, whatever the Service has: as long as this stays, a difference comes from the Service.
+    pub asked: BTreeMap<u16, Asked>,
     /// Whether the Service already is like that.
     pub in_sync: bool,
+}
+
+/// What Gateways ask for about one port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The protocols, in lower case.
+    pub protocols: BTreeSet<&'static str>,
+    /// The node ports.
+    pub node_ports: BTreeSet<u16>,
 }
 
 /// A TCP port of ours.
@@ -102,6 +118,8 @@ pub struct PlannedPort {
     pub target_port: u16,
     /// The protocol inside, in lower case.
     pub app_protocol: String,
+    /// The port on every node that a Gateway asks for; `None` leaves it to the API server.
+    pub node_port: Option<u16>,
 }
 
 /// What the gateways' pods of one namespace must listen on.
@@ -136,11 +154,17 @@ pub struct Exposure {
     pub node_port: Option<u16>,
     /// The port that the pods listen on; `None` when it is named and no pod says what the name means.
     pub target_port: Option<u16>,
+    /// Whether the Service's port is ours; otherwise somebody else put it there.
+    pub ours: bool,
 }
 
 /// Derives the plan. Costs one pass over the pods, Services and Gateways.
 pub fn plan(world: &World) -> Plan {
     let gateways = claims::of_gateways(world);
-    let members = members::of_selectors(world, gateways.iter().map(|gateway| gateway.selector));
-    merge::plan(&gateways, &members)
+    let selectors = gateways.iter().map(|gateway| gateway.selector);
+    let node_ports = gateways
+        .iter()
+        .flat_map(|gateway| gateway.node_ports.values().copied());
+    let members = members::of_selectors(world, selectors, node_ports.collect());
+    merge::plan(world, &gateways, &members)
 }

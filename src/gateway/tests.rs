@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Plan, plan};
 use crate::api::kind::Kind;
 use crate::api::ownership::GATEWAY_FIELD_MANAGER;
-use crate::world::{ObjectKey, World};
+use crate::world::{ObjectKey, PortTrouble, PortTroubleKind, PortWrite, Settings, World};
 
 /// Says in `metadata.managedFields` what the members `ours` and `shared` of a case's Service say in short.
 fn with_owners(mut object: Value) -> Value {
@@ -35,11 +35,43 @@ fn with_owners(mut object: Value) -> Value {
     object
 }
 
+/// What the member `troubles` of a case's Service says became of the last write.
+fn troubles(object: &mut Value) -> Option<PortWrite> {
+    use PortTroubleKind as Kind;
+    let kinds = [
+        ("NodePortTaken", Kind::NodePortTaken),
+        ("NodePortOutOfRange", Kind::NodePortOutOfRange),
+        ("NodePortsExhausted", Kind::NodePortsExhausted),
+        ("FieldConflict", Kind::FieldConflict),
+        ("Overwritten", Kind::Overwritten),
+        ("Forbidden", Kind::Forbidden),
+        ("Refused", Kind::Refused),
+    ];
+    let troubles = object.as_object_mut()?.remove("troubles")?;
+    let trouble = |trouble: &Value| PortTrouble {
+        kind: kinds
+            .iter()
+            .find(|(name, _)| trouble["kind"] == *name)
+            .unwrap()
+            .1,
+        ports: serde_json::from_value(trouble["ports"].clone()).unwrap(),
+        text: trouble["text"].as_str().unwrap().to_owned(),
+    };
+    Some(PortWrite {
+        uid: object["metadata"]["uid"].as_str().unwrap().to_owned(),
+        troubles: troubles.as_array().unwrap().iter().map(trouble).collect(),
+    })
+}
+
 fn world(objects: impl IntoIterator<Item = Value>) -> World {
     let mut world = World::default();
-    for object in objects {
+    for mut object in objects {
+        let write = troubles(&mut object);
         let change = world.apply(&with_owners(object.clone())).unwrap();
         assert!(change.is_some(), "{object}");
+        if write.is_some() {
+            world.note_port_write(&ObjectKey::of(Kind::Service, &object), write);
+        }
     }
     world
 }
@@ -57,7 +89,10 @@ fn render(plan: &Plan) -> String {
         for port in &service.ports {
             let (name, number, target, protocol) =
                 (&port.name, port.port, port.target_port, &port.app_protocol);
-            writeln!(text, "  {name} {number} -> {target} {protocol}").unwrap();
+            let node = port
+                .node_port
+                .map_or(String::new(), |port| format!(", node port {port}"));
+            writeln!(text, "  {name} {number} -> {target} {protocol}{node}").unwrap();
         }
     }
     for (key, gateway) in &plan.gateways {
@@ -294,6 +329,74 @@ proptest! {
         let only_welcome = plan(&world(gateways.into_iter().filter(welcome).chain([service.clone()])));
         prop_assert_eq!(all.services, only_welcome.services);
     }
+}
+
+#[test]
+fn confined_gateways_apply_to_pods_of_their_own_namespace_only() {
+    let gateway = |namespace: &str, number: u16| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+               "metadata": {"namespace": namespace, "name": "shop"},
+               "spec": {"selector": {"istio": "edge"}, "servers": [
+                   {"port": {"number": number, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]}})
+    };
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"namespace": "edge", "name": "gateway", "uid": "uid-1",
+                     "annotations": {"outrigger.dev/allow-gateways-from": "*"}},
+        "spec": {"selector": {"istio": "edge"}, "ports": [{"name": "http", "port": 80}]}});
+    let open = world([
+        gateway("edge", 8088),
+        gateway("shop", 8089),
+        service.clone(),
+    ]);
+    let confined = open.clone().with_settings(Settings {
+        gateways_stay_in_their_namespace: true,
+        ..Settings::default()
+    });
+    let planned = |world: &World| -> Vec<u16> {
+        let plan = plan(world);
+        let service = of_service(&plan, &service).unwrap();
+        service.ports.iter().map(|port| port.port).collect()
+    };
+    assert_eq!(planned(&open), [8088, 8089]);
+    assert_eq!(planned(&confined), [8088]);
+    let plan = plan(&confined);
+    let findings = plan.findings(&ObjectKey::new(Kind::Gateway, "shop", "shop"));
+    assert_eq!(findings[0].reason.as_str(), "NoPods");
+    assert!(
+        findings[0]
+            .text
+            .ends_with("in namespace shop, to which Gateways are confined"),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn node_port_that_becomes_free_is_asked_for_as_soon_as_it_is() {
+    let mut gateway = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"namespace": "edge", "name": "shop", "annotations": {"outrigger.dev/node-ports": "8088=30080"}},
+        "spec": {"selector": {"istio": "edge"}, "servers": [
+            {"port": {"number": 8088, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]}});
+    gateway["metadata"]["uid"] = json!("uid-3");
+    let service = |name: &str, selector: &str, node_port: u16| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": name, "name": name, "uid": name},
+               "spec": {"type": "NodePort", "selector": {"istio": selector},
+                        "ports": [{"name": "http", "port": 80, "nodePort": node_port}]}})
+    };
+    let old = world([
+        gateway,
+        service("edge", "edge", 30001),
+        service("other", "other", 30080),
+    ]);
+    let key = ObjectKey::new(Kind::Service, "other", "other");
+    let before = plan(&old);
+    let node_port = |plan: &Plan| {
+        plan.services[&ObjectKey::new(Kind::Service, "edge", "edge")].ports[0].node_port
+    };
+    assert_eq!(node_port(&before), None);
+    let mut new = old.clone();
+    new.delete(&key);
+    let after = before.update(&old, &new, [&key]).unwrap();
+    assert_eq!(node_port(&after), Some(30080));
 }
 
 #[test]

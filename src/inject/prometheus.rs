@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::api::ports;
+
 use super::{
     annotations::{InvalidAnnotation, SCRAPE_TARGETS},
     context::Context,
@@ -17,10 +19,6 @@ use super::{
 const ENV: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
 /// Where the agent serves the merged metrics.
 const MERGED_PATH: &str = "/stats/prometheus";
-/// Ports of the proxy, which the application cannot have.
-const RESERVED: [u16; 9] = [
-    15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090,
-];
 
 /// The scrape settings of a pod, under whatever spelling of the annotations.
 struct Scrape<'a> {
@@ -156,7 +154,9 @@ fn check_port(
     agent_port: u16,
 ) -> Result<(), InvalidAnnotation> {
     let why = match port.parse::<u16>() {
-        Ok(number) if number != 0 && !RESERVED.contains(&number) && number != agent_port => {
+        Ok(number)
+            if number != 0 && !ports::OF_THE_PROXY.contains(&number) && number != agent_port =>
+        {
             return Ok(());
         }
         Ok(number) if number != 0 => {

@@ -242,6 +242,11 @@ impl Engine {
                 self.settle(kind, State::Absent, now);
             }
             Input::Denied(kind, why) => self.settle(kind, State::Denied(why), now),
+            Input::PortWrite(service, write) => {
+                if let Some(change) = self.world.note_port_write(&service, write) {
+                    self.pending.add(change, now);
+                }
+            }
             Input::Settings(settings) => {
                 self.world = self.world.clone().with_settings(settings);
                 self.pending.note(now);

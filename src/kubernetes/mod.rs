@@ -13,3 +13,4 @@ mod pace;
 pub mod services;
 pub mod status;
 pub mod watch;
+mod writer;

@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -27,16 +26,14 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde_json::{Value, json};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     engine::{Changes, News},
     events::{self, Notices},
     lease::{Leadership, WriteError},
     watch::{State, States, resource},
+    writer::{self, Writer},
 };
 use crate::{
     analysis::{Snapshot, conditions},
@@ -46,9 +43,7 @@ use crate::{
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
-/// When objects whose write failed are compared again.
-const RETRY: Duration = Duration::from_secs(5);
-/// When every object is compared again, after so many times [`RETRY`].
+/// When every object is compared again, after so many ticks.
 const RESYNC: u32 = 12;
 
 /// Whether everything that verdicts rest on can be read. While one of these kinds may not be, what is said about the
@@ -60,9 +55,15 @@ pub fn can_judge(states: &States) -> bool {
 
 /// The status writer.
 pub struct StatusWriter {
+    changes: Changes,
+    leadership: Leadership,
+    work: Work,
+}
+
+/// What the writer knows and does.
+struct Work {
     client: Client,
     manager: String,
-    changes: Changes,
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
@@ -79,6 +80,7 @@ pub struct StatusWriter {
     based_on: HashMap<ObjectKey, String>,
     writes: JoinSet<Written>,
     writing: BTreeSet<ObjectKey>,
+    ticks: u32,
 }
 
 /// The outcome of a write.
@@ -157,11 +159,10 @@ impl StatusWriter {
         notices: Notices,
         registry: &mut Registry,
     ) -> Self {
-        Self {
+        let work = Work {
             client,
             manager,
-            changes,
-            leadership,
+            leadership: leadership.clone(),
             notices,
             metrics: Metrics::register(registry),
             snapshot: None,
@@ -171,41 +172,24 @@ impl StatusWriter {
             based_on: HashMap::new(),
             writes: JoinSet::new(),
             writing: BTreeSet::new(),
+            ticks: 0,
+        };
+        Self {
+            changes,
+            leadership,
+            work,
         }
     }
 
     /// Writes until `shutdown` is ready, then waits for the writes in flight.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = pin!(shutdown);
-        let mut leadership = self.leadership.clone();
-        let mut tick = interval(RETRY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ticks: u32 = 0;
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                news = self.changes.next() => self.take(news),
-                () = leadership.changed() => self.compare_all(),
-                Some(written) = self.writes.join_next() => match written {
-                    Ok(written) => self.settle(written),
-                    // Nobody aborts a write, so it panicked; so does this task then, which ends the process.
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                },
-                _ = tick.tick() => {
-                    ticks = ticks.wrapping_add(1);
-                    if ticks.is_multiple_of(RESYNC) {
-                        self.compare_all();
-                    }
-                    let now = Instant::now();
-                    for key in std::mem::take(&mut self.failed) {
-                        self.pending.entry(key).or_insert(now);
-                    }
-                }
-            }
-            self.write_pending();
-        }
-        while self.writes.join_next().await.is_some() {}
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        writer::run(self.work, self.changes, self.leadership, shutdown).await;
     }
+}
+
+impl Writer for Work {
+    /// Objects whose write failed are compared again.
+    const TICK: Duration = Duration::from_secs(5);
 
     fn take(&mut self, news: News) {
         self.snapshot = Some(news.snapshot);
@@ -219,6 +203,40 @@ impl StatusWriter {
         }
     }
 
+    fn lease_changed(&mut self) {
+        self.compare_all();
+    }
+
+    fn tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(RESYNC) {
+            self.compare_all();
+        }
+        let now = Instant::now();
+        for key in std::mem::take(&mut self.failed) {
+            self.pending.entry(key).or_insert(now);
+        }
+    }
+
+    async fn progress(&mut self) {
+        match self.writes.join_next().await {
+            Some(Ok(written)) => self.settle(written),
+            // Nobody aborts a write, so it panicked; so does this task then, which ends the process.
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn write(&mut self) {
+        self.write_pending();
+    }
+
+    async fn finish(mut self) {
+        while self.writes.join_next().await.is_some() {}
+    }
+}
+
+impl Work {
     fn compare_all(&mut self) {
         let Some(snapshot) = &self.snapshot else {
             return;
@@ -273,9 +291,11 @@ impl StatusWriter {
         };
         let live = world.status(&key);
         let messages = snapshot.messages(&key);
+        let standing = snapshot.standing(&key);
         let now = Timestamp::now();
         let labels = labels(&key);
-        let Some(patch) = conditions::status_patch(live, meta.generation, messages, now) else {
+        let Some(patch) = conditions::status_patch(live, meta.generation, messages, &standing, now)
+        else {
             self.metrics.counters.no_ops.get_or_create(&labels).inc();
             return;
         };
@@ -283,7 +303,7 @@ impl StatusWriter {
             object: key.clone(),
             uid: meta.uid.clone(),
             api_version: resource(key.kind, version).api_version,
-            transitions: events::transitions(live, &conditions::desired(messages)),
+            transitions: events::transitions(live, &conditions::desired(messages, &standing)),
         };
         let write = Write {
             api: Api::namespaced_with(

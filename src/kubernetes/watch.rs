@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::{
     api::kind::Kind,
-    world::{ObjectKey, Settings},
+    world::{ObjectKey, PortWrite, Settings},
 };
 
 /// When a kind that is not served, or may not be read, is looked for again.
@@ -60,6 +60,8 @@ pub enum Input {
     Denied(Kind, String),
     /// The mesh-wide settings are others now.
     Settings(Settings),
+    /// What is wrong with the ports that were written to a Service; `None`: nothing any more.
+    PortWrite(ObjectKey, Option<PortWrite>),
 }
 
 /// How far the watch of a kind has come.

@@ -240,12 +240,12 @@ impl App {
             );
         }
         let settings = config.borrow().settings.clone();
-        let forwarding = forward_settings(config.clone(), inputs, self.ending());
+        let forwarding = forward_settings(config.clone(), inputs.clone(), self.ending());
         self.tasks.spawn("settings", forwarding);
         let mut engine = Engine::new(queue, settings, Kind::cluster_wide(), &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
-            self.start_writers(&mut engine, leadership);
+            self.start_writers(&mut engine, inputs, leadership);
         }
         self.tasks.spawn("engine", engine.run(self.ending()));
         let waiting = self.readiness.block("watches", "the first lists");
@@ -261,7 +261,12 @@ impl App {
     }
 
     /// Status, ports of gateways, and events, which only the default revision writes.
-    fn start_writers(&mut self, engine: &mut Engine, leadership: &Leadership) {
+    fn start_writers(
+        &mut self,
+        engine: &mut Engine,
+        inputs: mpsc::Sender<Input>,
+        leadership: &Leadership,
+    ) {
         let (events, notices) = EventWriter::new(
             self.client.clone(),
             self.args.identity(),
@@ -279,6 +284,7 @@ impl App {
         let services = ServiceWriter::new(
             self.client.clone(),
             engine.changes(),
+            inputs,
             leadership.clone(),
             notices,
             &mut self.registry,

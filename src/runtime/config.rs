@@ -151,8 +151,10 @@ impl Config {
         for problem in problems {
             tracing::warn!(dir = %dir.display(), problem, "a setting has no effect");
         }
-        let native = injection.values.pilot.env.get("ENABLE_NATIVE_SIDECARS");
-        config.native = match native.map(|native| native.trim()) {
+        let env = |name| injection.values.pilot.env.get(name).map(|text| text.trim());
+        config.settings.gateways_stay_in_their_namespace =
+            env("PILOT_SCOPE_GATEWAY_TO_NAMESPACE") == Some("true");
+        config.native = match env("ENABLE_NATIVE_SIDECARS") {
             None | Some("" | "auto") => None,
             Some(native) => Some(native == "true"),
         };

@@ -10,6 +10,7 @@ mod content;
 mod core;
 mod gateway_api;
 mod key;
+mod port_writes;
 mod policies;
 mod secret;
 mod selector;
@@ -48,6 +49,7 @@ pub use secret::{
     Validity,
 };
 pub use selector::{LabelSelector, Requirement};
+pub use port_writes::{PortTrouble, PortTroubleKind, PortWrite};
 pub use settings::{Settings, SettingsError};
 
 use content::Stores;
@@ -144,6 +146,7 @@ pub struct World {
     now: Option<Timestamp>,
     secret_access: SecretAccess,
     stores: Stores,
+    port_writes: OrdMap<ObjectKey, Arc<PortWrite>>,
 }
 
 impl World {
@@ -246,6 +249,31 @@ impl World {
             .filter(|key| !keep(key))
             .collect();
         gone.iter().filter_map(|key| self.delete(key)).collect()
+    }
+
+    /// Takes in what is wrong with the ports that were written to a Service; `None`: nothing any more. `None` is
+    /// returned when that was known.
+    pub fn note_port_write(
+        &mut self,
+        service: &ObjectKey,
+        write: Option<PortWrite>,
+    ) -> Option<Change> {
+        if self.port_write(service) == write.as_ref() {
+            return None;
+        }
+        match write {
+            Some(write) => self.port_writes.insert(service.clone(), Arc::new(write)),
+            None => self.port_writes.remove(service),
+        };
+        Some(Change {
+            key: service.clone(),
+            content: true,
+        })
+    }
+
+    /// What is wrong with the ports that were written to a Service.
+    pub fn port_write(&self, service: &ObjectKey) -> Option<&PortWrite> {
+        self.port_writes.get(service).map(Arc::as_ref)
     }
 
     /// One object.

@@ -15,6 +15,10 @@ pub struct Settings {
     /// Whether proxies allocate addresses for ServiceEntries that have none (`defaultConfig.proxyMetadata`).
     #[serde(skip)]
     pub allocates_addresses: bool,
+    /// Whether a Gateway applies to pods of its own namespace only, as where Istio's control plane is given
+    /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`; otherwise its selector finds them in every namespace.
+    #[serde(skip)]
+    pub gateways_stay_in_their_namespace: bool,
     /// `exportTo` of Services and ServiceEntries that have none.
     pub default_service_export_to: Vec<String>,
     /// `exportTo` of VirtualServices that have none.
@@ -30,6 +34,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             root_namespace: "istio-system".to_owned(),
             allocates_addresses: false,
+            gateways_stay_in_their_namespace: false,
             default_service_export_to: everywhere(),
             default_virtual_service_export_to: everywhere(),
             default_destination_rule_export_to: everywhere(),

@@ -102,12 +102,12 @@ fn status_is_written_under_a_foreign_definition_and_loses_nothing_of_others() {
     for name in ["new", "broken"] {
         let live = get(&cluster, name);
         let messages = snapshot.messages(&ObjectKey::new(Kind::VirtualService, "default", name));
-        let patch = conditions::status_patch(live.get("status"), 1, messages, now).unwrap();
+        let patch = conditions::status_patch(live.get("status"), 1, messages, &[], now).unwrap();
         patch_status(&cluster, name, &patch);
         let after = get(&cluster, name);
         assert_eq!(after["spec"], live["spec"], "{name}");
         assert_eq!(
-            conditions::status_patch(after.get("status"), 1, messages, now),
+            conditions::status_patch(after.get("status"), 1, messages, &[], now),
             None,
             "{name}"
         );

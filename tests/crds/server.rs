@@ -261,7 +261,7 @@ fn columns_tell_whether_and_why(cluster: &ControlPlane) {
     patch_status(
         cluster,
         "virtualservice/shop",
-        &conditions::status_patch(None, 1, &[message], now).unwrap(),
+        &conditions::status_patch(None, 1, &[message], &[], now).unwrap(),
     );
     let [header, row] = table(cluster, "virtualservices").try_into().unwrap();
     assert_eq!(
@@ -275,7 +275,7 @@ fn columns_tell_whether_and_why(cluster: &ControlPlane) {
     patch_status(
         cluster,
         "destinationrule/cart",
-        &conditions::status_patch(None, 1, &[], now).unwrap(),
+        &conditions::status_patch(None, 1, &[], &[], now).unwrap(),
     );
     let [header, row] = table(cluster, "destinationrules").try_into().unwrap();
     assert_eq!(header, ["NAME", "HOST", "READY", "REASON", "AGE"]);
@@ -302,7 +302,7 @@ fn status_patch_keeps_what_is_not_ours(cluster: &ControlPlane) {
     patch_status(cluster, "virtualservice/shop", &theirs);
     let before = get(cluster, "virtualservice/shop");
     let now = "2026-01-01T00:00:01Z".parse().unwrap();
-    let patch = conditions::status_patch(Some(&before["status"]), 1, &[], now).unwrap();
+    let patch = conditions::status_patch(Some(&before["status"]), 1, &[], &[], now).unwrap();
     patch_status(cluster, "virtualservice/shop", &patch);
     let after = get(cluster, "virtualservice/shop");
     assert_eq!(after["spec"], before["spec"]);
@@ -318,7 +318,7 @@ fn status_patch_keeps_what_is_not_ours(cluster: &ControlPlane) {
         "{types:?}"
     );
     assert_eq!(
-        conditions::status_patch(Some(&after["status"]), 1, &[], now),
+        conditions::status_patch(Some(&after["status"]), 1, &[], &[], now),
         None
     );
 }

@@ -99,7 +99,14 @@ async fn run(client: Client) {
     );
     let (events, notices) =
         EventWriter::new(client.clone(), identity, leadership.clone(), &mut registry);
-    let writer = ServiceWriter::new(client, engine.changes(), leadership, notices, &mut registry);
+    let writer = ServiceWriter::new(
+        client,
+        engine.changes(),
+        inputs,
+        leadership,
+        notices,
+        &mut registry,
+    );
     let _registry = Arc::new(registry);
     tokio::join!(
         election.run(std::future::pending()),

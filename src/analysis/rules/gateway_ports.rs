@@ -17,6 +17,10 @@ pub(super) const SAYS: &[&Diagnosis] = &[
     &say::NO_GATEWAY_SERVICE,
     &say::PORT_CONFLICT,
     &say::NO_GATEWAY_SELECTOR,
+    &say::NODE_PORT_INVALID,
+    &say::NODE_PORT_CONFLICT,
+    &say::NODE_PORT_TAKEN,
+    &say::NODE_PORT_UNSUPPORTED,
 ];
 
 /// Every server's port is on a Service, or is put there. Istio: IST0162, which can only be said of a live cluster.
@@ -32,7 +36,8 @@ pub(super) fn ports_are_exposed(
     }
 }
 
-/// `None`: another rule says it. Files without pods are no reason to say anything: `NoPods` is IST0101's.
+/// `None`: another rule says it, or only the condition does, because no object is wrong. Files without pods are no
+/// reason to say anything: `NoPods` is IST0101's.
 fn diagnosis(reason: Reason) -> Option<&'static Diagnosis> {
     match reason {
         Reason::NotAllowed => Some(&say::PORT_NOT_ALLOWED),
@@ -42,7 +47,19 @@ fn diagnosis(reason: Reason) -> Option<&'static Diagnosis> {
         Reason::NoService => Some(&say::NO_GATEWAY_SERVICE),
         Reason::Conflict => Some(&say::PORT_CONFLICT),
         Reason::NoSelector => Some(&say::NO_GATEWAY_SELECTOR),
-        Reason::InvalidPort | Reason::NoPods => None,
+        Reason::NodePortInvalid => Some(&say::NODE_PORT_INVALID),
+        Reason::NodePortConflict => Some(&say::NODE_PORT_CONFLICT),
+        Reason::NodePortTaken => Some(&say::NODE_PORT_TAKEN),
+        Reason::NodePortUnsupported => Some(&say::NODE_PORT_UNSUPPORTED),
+        Reason::InvalidPort
+        | Reason::NoPods
+        | Reason::OptedOut
+        | Reason::NodePortOutOfRange
+        | Reason::NodePortsExhausted
+        | Reason::FieldConflict
+        | Reason::Overwritten
+        | Reason::Forbidden
+        | Reason::Refused => None,
     }
 }
 
@@ -75,7 +92,7 @@ mod tests {
         world.apply(&gateway()).unwrap();
         let key = ObjectKey::new(Kind::Gateway, "shop", "shop");
         let snapshot = Snapshot::new(world.clone());
-        let conditions = desired(snapshot.messages(&key));
+        let conditions = desired(snapshot.messages(&key), &snapshot.standing(&key));
         for kind in [PORTS_EXPOSED, READY] {
             let condition = conditions.iter().find(|one| one.kind == kind).unwrap();
             assert_eq!(
@@ -96,13 +113,14 @@ mod tests {
         let change = world.apply(&allowed).unwrap().unwrap();
         let (cured, concerned) = snapshot.update(world, &[change]);
         assert!(concerned.contains(&key), "its status is to be written");
-        let conditions = desired(cured.messages(&key));
-        assert!(conditions.iter().all(|one| one.kind != PORTS_EXPOSED));
-        assert!(
-            conditions
-                .iter()
-                .any(|one| one.kind == READY && one.status == "True")
-        );
+        let conditions = desired(cured.messages(&key), &cured.standing(&key));
+        for kind in [PORTS_EXPOSED, READY] {
+            let condition = conditions.iter().find(|one| one.kind == kind).unwrap();
+            assert_eq!(condition.status, "True", "{condition:?}");
+        }
+        let exposed = conditions.iter().find(|one| one.kind == PORTS_EXPOSED);
+        let way = "8088 on Service edge/gateway port 8088, pods listen on 8088";
+        assert_eq!(exposed.unwrap().message, way);
     }
 
     #[test]

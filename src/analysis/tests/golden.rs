@@ -39,7 +39,7 @@ fn rendered(snapshot: &Snapshot) -> String {
     for kind in Kind::ISTIO {
         for key in snapshot.world().keys(kind) {
             write!(text, "\n{key}:").unwrap();
-            for condition in desired(snapshot.messages(&key)) {
+            for condition in desired(snapshot.messages(&key), &snapshot.standing(&key)) {
                 write!(text, " {}={}", condition.kind, condition.status).unwrap();
                 if condition.reason != condition.kind {
                     write!(text, "({})", condition.reason).unwrap();

@@ -21,7 +21,7 @@ fn merged(live: &Value, patch: &Value) -> Value {
 #[test]
 fn unknown_subset_is_not_ready_and_not_stalled_because_the_subset_may_come() {
     let snapshot = Snapshot::new(world(REVIEWS));
-    let patch = status_patch(None, 3, snapshot.messages(&reviews_route()), now(0));
+    let patch = status_patch(None, 3, snapshot.messages(&reviews_route()), &[], now(0));
     insta::assert_json_snapshot!(patch);
 }
 
@@ -31,9 +31,9 @@ fn status_that_is_right_is_not_written_again() {
     let messages = snapshot.messages(&reviews_route());
     let live = merged(
         &Value::Null,
-        &status_patch(None, 3, messages, now(0)).unwrap(),
+        &status_patch(None, 3, messages, &[], now(0)).unwrap(),
     );
-    assert_eq!(status_patch(Some(&live), 3, messages, now(60)), None);
+    assert_eq!(status_patch(Some(&live), 3, messages, &[], now(60)), None);
 }
 
 #[test]
@@ -41,11 +41,14 @@ fn cured_object_is_ready_and_nothing_is_left_of_the_messages() {
     let snapshot = Snapshot::new(world(REVIEWS));
     let live = merged(
         &Value::Null,
-        &status_patch(None, 3, snapshot.messages(&reviews_route()), now(0)).unwrap(),
+        &status_patch(None, 3, snapshot.messages(&reviews_route()), &[], now(0)).unwrap(),
     );
-    let cured = merged(&live, &status_patch(Some(&live), 4, &[], now(60)).unwrap());
+    let cured = merged(
+        &live,
+        &status_patch(Some(&live), 4, &[], &[], now(60)).unwrap(),
+    );
     insta::assert_json_snapshot!(cured);
-    assert_eq!(status_patch(Some(&cured), 4, &[], now(120)), None);
+    assert_eq!(status_patch(Some(&cured), 4, &[], &[], now(120)), None);
 }
 
 #[test]
@@ -56,7 +59,10 @@ fn conditions_of_others_stay_and_malformed_ones_of_ours_are_replaced() {
         "observedGeneration": "2",
         "addresses": [{"value": "240.0.0.1"}],
     });
-    let written = merged(&live, &status_patch(Some(&live), 2, &[], now(0)).unwrap());
+    let written = merged(
+        &live,
+        &status_patch(Some(&live), 2, &[], &[], now(0)).unwrap(),
+    );
     assert_eq!(written["conditions"][0], foreign);
     assert_eq!(written["observedGeneration"], 2);
     assert_eq!(written["addresses"], live["addresses"]);
@@ -65,5 +71,5 @@ fn conditions_of_others_stay_and_malformed_ones_of_ours_are_replaced() {
         "True"
     );
     assert_eq!(Condition::read(Some(&written), "Stalled"), None);
-    assert_eq!(status_patch(Some(&written), 2, &[], now(1)), None);
+    assert_eq!(status_patch(Some(&written), 2, &[], &[], now(1)), None);
 }

@@ -11,43 +11,47 @@
 //!   and given up with the next plan where they don't.
 //!
 //! What has to be written again and again (somebody rewrites the whole Service, the API server refuses it) is written
-//! ever more rarely, and an event on the Service says so.
+//! ever more rarely. What is wrong goes back into the World, from where the next plan tells the Gateways concerned, and
+//! an event on the Service says so.
 
+mod apply;
 mod listeners;
 mod pace;
+mod refusal;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Service;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
+use kube::Client;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use super::{
-    engine::Changes,
+    engine::{Changes, News},
     events::{Notice, Notices, Transition},
     lease::{Leadership, WriteError},
-    watch::{State, States},
+    watch::{Input, State, States},
+    writer::{self, Writer},
 };
 use crate::{
-    api::{
-        annotations::MANAGE_PORTS, kind::Kind, ownership::GATEWAY_FIELD_MANAGER, text::enumeration,
-    },
-    gateway::{Plan, PlannedPort, ServicePlan},
-    world::ObjectKey,
+    api::{annotations::MANAGE_PORTS, kind::Kind, text::enumeration},
+    gateway::{Plan, PlannedPort},
+    world::{ObjectKey, PortWrite},
 };
+use apply::{Write, Written};
 use listeners::ListenerWriter;
-use pace::Pace;
+use pace::{Noted, Outcome, Pace};
+use refusal::Failure;
 
 /// Writes at a time.
 const CONCURRENCY: usize = 8;
-/// When everything is compared again: a write that was lost brings no event.
-const RESYNC: Duration = Duration::from_secs(60);
 
 /// The kinds that a plan rests on. While one of them is not watched, a Gateway that can't be seen would look like one
 /// that is gone, so nothing is written.
@@ -62,8 +66,14 @@ fn can_plan(inputs: &States) -> bool {
 
 /// The writer of gateways' ports.
 pub struct ServiceWriter {
-    client: Client,
     changes: Changes,
+    leadership: Leadership,
+    work: Work,
+}
+
+/// What the writer knows and does.
+struct Work {
+    client: Client,
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
@@ -71,35 +81,12 @@ pub struct ServiceWriter {
     plan: Option<Arc<Plan>>,
     pace: Pace,
     listeners: ListenerWriter,
-}
-
-/// Why a write did not happen.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("the object is gone, or another one has its name")]
-    Gone,
-    #[error("the API server refused it: {0}")]
-    Refused(String),
-    #[error(transparent)]
-    Write(WriteError),
-}
-
-impl From<WriteError> for Failure {
-    fn from(error: WriteError) -> Self {
-        let WriteError::Api(kube::Error::Api(status)) = &error else {
-            return Self::Write(error);
-        };
-        // A uid that is another's is a conflict as well, but not one of field managers.
-        let details = status.details.as_ref();
-        let of_fields = details.is_some_and(|details| !details.causes.is_empty());
-        if status.is_invalid() || status.is_conflict() && of_fields {
-            Self::Refused(status.message.clone())
-        } else if status.is_not_found() || status.is_conflict() {
-            Self::Gone
-        } else {
-            Self::Write(error)
-        }
-    }
+    /// When something is to be written, or to be told.
+    due: Option<Instant>,
+    /// Takes what writes came to, so that the next plan knows it.
+    inputs: mpsc::Sender<Input>,
+    /// What it was told.
+    told: BTreeMap<ObjectKey, PortWrite>,
 }
 
 struct Metrics {
@@ -133,57 +120,82 @@ impl Metrics {
 }
 
 impl ServiceWriter {
-    /// A writer of what the Snapshots lead to.
+    /// A writer of what the Snapshots lead to. What its writes come to goes to `inputs`, the engine's.
     pub fn new(
         client: Client,
         changes: Changes,
+        inputs: mpsc::Sender<Input>,
         leadership: Leadership,
         notices: Notices,
         registry: &mut Registry,
     ) -> Self {
-        Self {
+        let work = Work {
             listeners: ListenerWriter::new(client.clone(), leadership.clone()),
             client,
-            changes,
-            leadership,
+            leadership: leadership.clone(),
             notices,
             metrics: Metrics::register(registry),
             plan: None,
             pace: Pace::default(),
+            due: None,
+            inputs,
+            told: BTreeMap::new(),
+        };
+        Self {
+            changes,
+            leadership,
+            work,
         }
     }
 
     /// Writes until `shutdown` is ready; writes in flight are waited for.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = pin!(shutdown);
-        let mut leadership = self.leadership.clone();
-        let mut tick = interval(RESYNC);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut due = None;
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                news = self.changes.next() => {
-                    self.plan = can_plan(&news.inputs).then(|| Arc::clone(news.snapshot.ports()));
-                }
-                () = leadership.changed() => {
-                    self.pace = Pace::default();
-                    self.listeners.look_again();
-                }
-                _ = tick.tick() => self.listeners.look_again(),
-                () = until(due) => {}
-            }
-            due = if self.leadership.is_held() {
-                self.write_what_differs().await
-            } else {
-                None
-            };
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        writer::run(self.work, self.changes, self.leadership, shutdown).await;
+    }
+}
+
+impl Writer for Work {
+    const TICK: Duration = Duration::from_secs(60);
+
+    fn take(&mut self, news: News) {
+        self.plan = can_plan(&news.inputs).then(|| Arc::clone(news.snapshot.ports()));
+    }
+
+    fn lease_changed(&mut self) {
+        self.pace = Pace::default();
+        self.listeners.look_again();
+    }
+
+    fn tick(&mut self) {
+        self.listeners.look_again();
+    }
+
+    async fn progress(&mut self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => std::future::pending().await,
         }
     }
 
+    async fn write(&mut self) {
+        self.due = None;
+        let Some(plan) = self.plan.clone() else {
+            return;
+        };
+        if self.leadership.is_held() {
+            self.due = self.write_what_differs(&plan).await;
+        }
+        let peace = self.tell(&plan).await;
+        self.due = self.due.into_iter().chain(peace).min();
+    }
+
+    /// A write is waited for where it is made.
+    async fn finish(self) {}
+}
+
+impl Work {
     /// Writes what is due, and returns when more will be.
-    async fn write_what_differs(&mut self) -> Option<Instant> {
-        let plan = self.plan.clone()?;
+    async fn write_what_differs(&mut self, plan: &Plan) -> Option<Instant> {
         let now = Instant::now();
         self.pace.forget(&plan.services, now);
         let differing = || plan.services.iter().filter(|(_, service)| !service.in_sync);
@@ -196,14 +208,13 @@ impl ServiceWriter {
                 plan: service.clone(),
             })
             .collect();
-        let outcomes: Vec<_> = stream::iter(due)
+        let outcomes: Vec<Written> = stream::iter(due)
             .map(Write::run)
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        for (key, service, outcome) in outcomes {
-            let repeats = self.pace.note(&key, &service, Instant::now());
-            self.settle(&key, &service, repeats, outcome);
+        for written in outcomes {
+            self.settle(written);
         }
         let listeners = self.listeners.write(&plan.listeners).await;
         differing()
@@ -212,86 +223,71 @@ impl ServiceWriter {
             .min()
     }
 
-    /// Counts and tells what became of a write.
-    fn settle(
-        &self,
-        key: &ObjectKey,
-        plan: &ServicePlan,
-        repeats: u32,
-        outcome: Result<(), Failure>,
-    ) {
-        let ports = listed(&plan.ports);
-        match &outcome {
+    /// Counts, remembers and tells what became of a write.
+    fn settle(&mut self, written: Written) {
+        let ports = listed(&written.plan.ports);
+        let service = &written.key;
+        let outcome = Outcome {
+            succeeded: written.result.is_ok(),
+            troubles: written.troubles.clone(),
+            other: written.other,
+        };
+        let now = Instant::now();
+        let noted = self.pace.note(service, &written.plan, outcome, now);
+        match &written.result {
             Ok(()) => {
                 self.metrics.writes.inc();
-                tracing::info!(service = %key, ports, repeats, "wrote the ports that Gateways need");
+                let Noted { repeats, .. } = noted;
+                tracing::info!(%service, ports, repeats, "wrote the ports that Gateways need");
             }
-            Err(Failure::Gone | Failure::Write(WriteError::NotLeader)) => {}
-            Err(error @ Failure::Refused(_)) => {
-                self.metrics.refusals.inc();
-                tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need");
-            }
-            Err(error) => {
+            Err(Failure::Gone | Failure::Write(WriteError::NotLeader) | Failure::Refused(_)) => {}
+            Err(error @ Failure::Write(_)) => {
                 self.metrics.failures.inc();
-                tracing::warn!(service = %key, ports, %error, "cannot write the ports that Gateways need; trying again");
+                tracing::warn!(%service, ports, %error, "cannot write the ports that Gateways need; trying again");
             }
         }
-        if let Some(transition) = transition(&ports, repeats, &outcome) {
+        for trouble in &written.troubles {
+            self.metrics.refusals.inc();
+            let (ports, why) = (enumeration(&trouble.ports), &trouble.text);
+            tracing::warn!(%service, ports, why, "a port that Gateways need is refused");
+        }
+        let why = written.troubles.iter().map(|trouble| trouble.text.clone());
+        let why: BTreeSet<String> = why.collect();
+        if let Some(transition) = transition(&ports, noted, written.result.is_ok(), &why) {
             self.notices.send(Notice {
-                object: key.clone(),
-                uid: plan.uid.clone(),
+                object: written.key,
+                uid: written.plan.uid,
                 api_version: Kind::Service.api_version(),
                 transitions: vec![transition],
             });
         }
     }
-}
 
-/// One write, ready to go.
-struct Write {
-    client: Client,
-    leadership: Leadership,
-    key: ObjectKey,
-    plan: ServicePlan,
-}
-
-impl Write {
-    async fn run(self) -> (ObjectKey, ServicePlan, Result<(), Failure>) {
-        let outcome = self.apply().await;
-        (self.key, self.plan, outcome)
+    /// Lets the next plan know what the writes came to, and returns when there will be other news.
+    async fn tell(&mut self, plan: &Plan) -> Option<Instant> {
+        let now = Instant::now();
+        let verdicts: BTreeMap<ObjectKey, PortWrite> = plan
+            .services
+            .iter()
+            .filter_map(|(key, service)| Some((key.clone(), self.pace.verdict(key, service, now)?)))
+            .collect();
+        let over = self.told.keys().filter(|key| !verdicts.contains_key(key));
+        let mut news: Vec<_> = over.map(|key| (key.clone(), None)).collect();
+        for (key, verdict) in &verdicts {
+            if self.told.get(key) != Some(verdict) {
+                news.push((key.clone(), Some(verdict.clone())));
+            }
+        }
+        self.told = verdicts;
+        for (key, write) in news {
+            // The engine ends only with the process.
+            let _ = self.inputs.send(Input::PortWrite(key, write)).await;
+        }
+        let peace = plan.services.iter();
+        peace
+            .filter_map(|(key, service)| self.pace.peace_at(key, service, now))
+            .min()
     }
-
-    async fn apply(&self) -> Result<(), Failure> {
-        let api: Api<Service> = Api::namespaced(self.client.clone(), &self.key.namespace);
-        let patch = desired(&self.key, &self.plan);
-        let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
-        let patch = Patch::Apply(&patch);
-        let write = api.patch(&self.key.name, &params, &patch);
-        Ok(self.leadership.write(write).await.map(drop)?)
-    }
-}
-
-/// All that we want of a Service: our ports.
-fn desired(key: &ObjectKey, plan: &ServicePlan) -> Value {
-    let port = |port: &PlannedPort| {
-        json!({
-            "name": port.name,
-            "port": port.port,
-            "targetPort": port.target_port,
-            "protocol": "TCP",
-            "appProtocol": port.app_protocol,
-        })
-    };
-    let ports: Vec<Value> = plan.ports.iter().map(port).collect();
-    let mut service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": *key.name, "namespace": *key.namespace, "uid": plan.uid },
-    });
-    if !ports.is_empty() {
-        service["spec"] = json!({ "ports": ports });
-    }
-    service
 }
 
 /// The numbers of the ports.
@@ -302,17 +298,31 @@ fn listed(ports: &[PlannedPort]) -> String {
     enumeration(ports.iter().map(|port| port.port))
 }
 
-/// What an event says about a write that was the same one `repeats` times by now.
-fn transition(ports: &str, repeats: u32, outcome: &Result<(), Failure>) -> Option<Transition> {
-    let (warning, reason, message) = match (outcome, repeats) {
-        (Ok(()), 1) => (
+/// What an event on the Service says about a write of `ports`, of which `refused` was not done.
+fn transition(
+    ports: &str,
+    noted: Noted,
+    written: bool,
+    refused: &BTreeSet<String>,
+) -> Option<Transition> {
+    let (warning, reason, message) = match noted {
+        Noted { news: true, .. } if !refused.is_empty() => (
+            true,
+            "GatewayPortsRefused",
+            format!(
+                "the ports that Gateways need here ({ports}) can't all be as they should: {}",
+                enumeration(refused)
+            ),
+        ),
+        _ if !written || !refused.is_empty() => return None,
+        Noted { repeats: 1, .. } => (
             false,
             "GatewayPortsApplied",
             format!("ports that Gateways need here: {ports}"),
         ),
         // Once is an accident or a rollout.
-        (Ok(()), 2) => return None,
-        (Ok(()), _) => (
+        Noted { undone: 0 | 1, .. } => return None,
+        Noted { .. } => (
             true,
             "GatewayPortsOverwritten",
             format!(
@@ -321,53 +331,10 @@ fn transition(ports: &str, repeats: u32, outcome: &Result<(), Failure>) -> Optio
                  {MANAGE_PORTS}=false and add the ports by hand"
             ),
         ),
-        (Err(Failure::Refused(why)), _) => (
-            true,
-            "GatewayPortsRefused",
-            format!("the ports that Gateways need here ({ports}) can't be added: {why}"),
-        ),
-        (Err(_), _) => return None,
     };
     Some(Transition {
         warning,
         reason: reason.to_owned(),
         message,
     })
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patch_holds_our_ports_and_the_uid_and_nothing_else_of_the_service() {
-        let key = ObjectKey::new(Kind::Service, "edge", "gateway");
-        let mut plan = ServicePlan {
-            uid: "uid-1".to_owned(),
-            ports: Vec::new(),
-            in_sync: false,
-        };
-        // Without the uid, an apply to a Service that is gone would make one without a selector.
-        let metadata = json!({"name": "gateway", "namespace": "edge", "uid": "uid-1"});
-        let nothing = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
-        assert_eq!(desired(&key, &plan), nothing);
-
-        plan.ports.push(PlannedPort {
-            name: "http-8088".to_owned(),
-            port: 8088,
-            target_port: 8088,
-            app_protocol: "http".to_owned(),
-        });
-        let port = json!({"name": "http-8088", "port": 8088, "targetPort": 8088, "protocol": "TCP", "appProtocol": "http"});
-        let mut one = nothing;
-        one["spec"] = json!({"ports": [port]});
-        assert_eq!(desired(&key, &plan), one);
-    }
 }

@@ -1,0 +1,83 @@
+//! Conditions that rest on no message: what is said when all is well, and what only a running cluster tells.
+
+use crate::api::kind::Kind;
+use crate::gateway::{Exposure, Finding, GatewayPlan, Plan, Reason};
+use crate::world::ObjectKey;
+
+use super::conditions::{Condition, PORTS_EXPOSED};
+
+/// How many ports are listed.
+const LISTED: usize = 50;
+
+/// The conditions of an object that stand unless a message turns them.
+pub(super) fn of(object: &ObjectKey, ports: &Plan) -> Vec<Condition> {
+    match object.kind {
+        Kind::Gateway => ports
+            .gateways
+            .get(object)
+            .map(ports_exposed)
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `PortsExposed`: false where a finding says so, unknown where there is nothing that could expose a port, or where
+/// people see to it.
+fn ports_exposed(gateway: &GatewayPlan) -> Condition {
+    let Some(worst) = gateway.findings.iter().min_by_key(|finding| finding.reason) else {
+        return match gateway.exposed.as_slice() {
+            [] => condition("True", "NoPorts", "No server needs a port of a Service."),
+            exposed => condition("True", "Exposed", &listed(exposed)),
+        };
+    };
+    let status = match worst.reason {
+        Reason::NoPods | Reason::NoSelector | Reason::OptedOut => "Unknown",
+        _ => "False",
+    };
+    condition(status, worst.reason.as_str(), &said(&gateway.findings))
+}
+
+fn condition(status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        kind: PORTS_EXPOSED.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn said(findings: &[Finding]) -> String {
+    let lines = findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.path, finding.text));
+    limited(lines, findings.len(), " | ")
+}
+
+/// Every port with its way to the pods.
+fn listed(exposed: &[Exposure]) -> String {
+    let line = |at: &Exposure| {
+        let mut line = format!(
+            "{} on Service {} port {}",
+            at.port,
+            at.service.qualified_name(),
+            at.service_port
+        );
+        if let Some(port) = at.node_port {
+            line.push_str(&format!(", node port {port}"));
+        }
+        if let Some(port) = at.target_port {
+            line.push_str(&format!(", pods listen on {port}"));
+        }
+        line
+    };
+    limited(exposed.iter().map(line), exposed.len(), "; ")
+}
+
+fn limited(lines: impl Iterator<Item = String>, count: usize, separator: &str) -> String {
+    let mut lines: Vec<String> = lines.take(LISTED).collect();
+    if count > LISTED {
+        lines.push(format!("and {} more", count - LISTED));
+    }
+    lines.join(separator)
+}

@@ -1,0 +1,328 @@
+//! One write of ports, which gives up what the API server refuses and keeps the rest.
+//!
+//! An apply is all or nothing, and the ports of several Gateways are in one: what is refused for one of them must not
+//! keep the others from theirs. So a node port that can't be had is left to the API server, a field that somebody else
+//! owns is left to them, and where node ports run out, as many ports are added as still fit.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::refusal::{Failure, Refusal};
+use crate::{
+    api::ownership::GATEWAY_FIELD_MANAGER,
+    gateway::{PlannedPort, ServicePlan},
+    kubernetes::lease::Leadership,
+    world::{ObjectKey, PortTrouble, PortTroubleKind},
+};
+
+/// How often one write may give something up.
+const ATTEMPTS: usize = 16;
+
+/// One write, ready to go.
+pub(super) struct Write {
+    pub client: Client,
+    pub leadership: Leadership,
+    pub key: ObjectKey,
+    pub plan: ServicePlan,
+}
+
+/// What became of a write.
+pub(super) struct Written {
+    pub key: ObjectKey,
+    pub plan: ServicePlan,
+    pub result: Result<(), Failure>,
+    /// What was refused, also where the rest was written.
+    pub troubles: Vec<PortTrouble>,
+    /// Who else changed the ports last.
+    pub other: Option<String>,
+}
+
+impl Write {
+    pub(super) async fn run(self) -> Written {
+        let mut attempt = Attempt::new(&self.plan);
+        let mut attempts = 0;
+        let outcome = loop {
+            attempts += 1;
+            match self.send(&attempt).await {
+                Err(Failure::Refused(refusal))
+                    if attempts < ATTEMPTS && attempt.gives_up(&refusal) => {}
+                outcome => break outcome,
+            }
+        };
+        let mut troubles = attempt.troubles;
+        if let Err(Failure::Refused(refusal)) = &outcome {
+            troubles.push(refusal.trouble(missing(&self.plan)));
+        }
+        Written {
+            key: self.key,
+            plan: self.plan,
+            other: outcome.as_ref().ok().and_then(last_other),
+            result: outcome.map(drop),
+            troubles,
+        }
+    }
+
+    async fn send(&self, attempt: &Attempt) -> Result<Service, Failure> {
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let patch = desired(&self.key, &self.plan.uid, &attempt.ports);
+        let params = PatchParams::apply(GATEWAY_FIELD_MANAGER);
+        let patch = Patch::Apply(&patch);
+        let write = api.patch(&self.key.name, &params, &patch);
+        Ok(self.leadership.write(write).await?)
+    }
+}
+
+/// The ports that are to be added.
+fn missing(plan: &ServicePlan) -> BTreeSet<u16> {
+    let planned = plan.ports.iter().map(|port| port.port);
+    planned
+        .filter(|port| !plan.present.contains(port))
+        .collect()
+}
+
+/// What is asked of the API server.
+struct Attempt {
+    ports: Vec<Partial>,
+    new: BTreeSet<u16>,
+    troubles: Vec<PortTrouble>,
+}
+
+/// A port, without the fields that were given up.
+struct Partial {
+    port: PlannedPort,
+    without: BTreeSet<String>,
+}
+
+impl Attempt {
+    fn new(plan: &ServicePlan) -> Self {
+        let whole = |port: &PlannedPort| Partial {
+            port: port.clone(),
+            without: BTreeSet::new(),
+        };
+        Self {
+            ports: plan.ports.iter().map(whole).collect(),
+            new: missing(plan),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// Gives up what is refused; whether there is another attempt to make.
+    fn gives_up(&mut self, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::NodePort { number, .. } => self.without_node_port(*number, refusal),
+            Refusal::Exhausted(_) => self.with_fewer_ports(refusal),
+            Refusal::Fields(owned) => owned.iter().all(|owned| {
+                let text = owned.describe();
+                self.without_field(owned.port, &owned.field, text)
+            }),
+            Refusal::Forbidden(_) | Refusal::Invalid(_) => false,
+        }
+    }
+
+    fn without_node_port(&mut self, number: u16, refusal: &Refusal) -> bool {
+        let mut ports = self.ports.iter_mut();
+        let Some(partial) = ports.find(|partial| partial.port.node_port == Some(number)) else {
+            return false;
+        };
+        partial.port.node_port = None;
+        let concerned = BTreeSet::from([partial.port.port]);
+        self.troubles.push(refusal.trouble(concerned));
+        true
+    }
+
+    fn without_field(&mut self, port: u16, field: &str, text: String) -> bool {
+        let mut ports = self.ports.iter_mut();
+        let Some(partial) = ports.find(|partial| partial.port.port == port) else {
+            return false;
+        };
+        self.troubles.push(PortTrouble {
+            kind: PortTroubleKind::FieldConflict,
+            ports: BTreeSet::from([port]),
+            text,
+        });
+        partial.without.insert(field.to_owned())
+    }
+
+    /// Leaves the second half of the new ports for another time.
+    fn with_fewer_ports(&mut self, refusal: &Refusal) -> bool {
+        let kept = self.new.len() / 2;
+        let left: BTreeSet<u16> = self.new.iter().skip(kept).copied().collect();
+        if left.is_empty() {
+            return false;
+        }
+        self.new.retain(|port| !left.contains(port));
+        self.ports
+            .retain(|partial| !left.contains(&partial.port.port));
+        let kind = PortTroubleKind::NodePortsExhausted;
+        let mut known = self.troubles.iter_mut();
+        match known.find(|trouble| trouble.kind == kind) {
+            Some(trouble) => trouble.ports.extend(left),
+            None => self.troubles.push(refusal.trouble(left)),
+        }
+        true
+    }
+}
+
+/// All that we want of a Service: our ports.
+fn desired(key: &ObjectKey, uid: &str, ports: &[Partial]) -> Value {
+    let port = |Partial { port, without }: &Partial| {
+        let mut fields = json!({
+            "name": port.name,
+            "port": port.port,
+            "targetPort": port.target_port,
+            "protocol": "TCP",
+            "appProtocol": port.app_protocol,
+        });
+        if let Some(fields) = fields.as_object_mut() {
+            if let Some(node_port) = port.node_port {
+                fields.insert("nodePort".to_owned(), json!(node_port));
+            }
+            fields.retain(|field, _| !without.contains(field));
+        }
+        fields
+    };
+    let ports: Vec<Value> = ports.iter().map(port).collect();
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": *key.name, "namespace": *key.namespace, "uid": uid },
+    });
+    if !ports.is_empty() {
+        service["spec"] = json!({ "ports": ports });
+    }
+    service
+}
+
+/// The field manager that changed the ports last, apart from us.
+fn last_other(service: &Service) -> Option<String> {
+    let entries = service.metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|entry| entry.manager.as_deref() != Some(GATEWAY_FIELD_MANAGER))
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref();
+            fields.is_some_and(|fields| fields.0["f:spec"]["f:ports"].is_object())
+        })
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kind::Kind;
+
+    fn planned(port: u16, node_port: Option<u16>) -> PlannedPort {
+        PlannedPort {
+            name: format!("http-{port}"),
+            port,
+            target_port: port,
+            app_protocol: "http".to_owned(),
+            node_port,
+        }
+    }
+
+    fn plan(ports: Vec<PlannedPort>, present: &[u16]) -> ServicePlan {
+        ServicePlan {
+            uid: "uid-1".to_owned(),
+            ports,
+            present: present.iter().copied().collect(),
+            asked: Default::default(),
+            in_sync: false,
+        }
+    }
+
+    fn sent(plan: &ServicePlan, attempt: &Attempt) -> Value {
+        let key = ObjectKey::new(Kind::Service, "edge", "gateway");
+        desired(&key, &plan.uid, &attempt.ports)
+    }
+
+    #[test]
+    fn patch_holds_our_ports_and_the_uid_and_nothing_else_of_the_service() {
+        // Without the uid, an apply to a Service that is gone would make one without a selector.
+        let metadata = json!({"name": "gateway", "namespace": "edge", "uid": "uid-1"});
+        let nothing = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
+        let none = plan(Vec::new(), &[]);
+        assert_eq!(sent(&none, &Attempt::new(&none)), nothing);
+
+        let two = plan(vec![planned(8088, None), planned(8089, Some(30089))], &[]);
+        let port = json!({"name": "http-8088", "port": 8088, "targetPort": 8088, "protocol": "TCP", "appProtocol": "http"});
+        let mut with_node_port = json!({"name": "http-8089", "port": 8089, "targetPort": 8089, "protocol": "TCP",
+                                        "appProtocol": "http"});
+        with_node_port["nodePort"] = json!(30089);
+        let mut both = nothing;
+        both["spec"] = json!({"ports": [port, with_node_port]});
+        assert_eq!(sent(&two, &Attempt::new(&two)), both);
+    }
+
+    #[test]
+    fn node_port_that_is_refused_is_given_up_and_the_port_is_not() {
+        let plan = plan(
+            vec![planned(8088, Some(30080)), planned(8089, Some(30089))],
+            &[],
+        );
+        let mut attempt = Attempt::new(&plan);
+        let refusal = Refusal::NodePort {
+            number: 30080,
+            kind: PortTroubleKind::NodePortTaken,
+            text: "taken".to_owned(),
+        };
+        assert!(attempt.gives_up(&refusal));
+        let ports = sent(&plan, &attempt)["spec"]["ports"].clone();
+        assert_eq!(
+            (&ports[0]["port"], &ports[0]["nodePort"]),
+            (&json!(8088), &Value::Null)
+        );
+        assert_eq!(ports[1]["nodePort"], 30089);
+        assert_eq!(attempt.troubles, [refusal.trouble([8088].into())]);
+        assert!(!attempt.gives_up(&refusal), "it is no longer asked for");
+    }
+
+    #[test]
+    fn field_of_somebody_else_is_left_to_them() {
+        let plan = plan(vec![planned(8088, None)], &[8088]);
+        let mut attempt = Attempt::new(&plan);
+        let owned = super::super::refusal::Owned {
+            port: 8088,
+            field: "targetPort".to_owned(),
+            manager: "somebody".to_owned(),
+        };
+        assert!(attempt.gives_up(&Refusal::Fields(vec![owned.clone()])));
+        let ports = sent(&plan, &attempt)["spec"]["ports"].clone();
+        assert_eq!(
+            (&ports[0]["name"], &ports[0]["targetPort"]),
+            (&json!("http-8088"), &Value::Null)
+        );
+        assert!(
+            !attempt.gives_up(&Refusal::Fields(vec![owned])),
+            "it was left out already"
+        );
+    }
+
+    #[test]
+    fn where_node_ports_run_out_ports_that_are_there_stay_and_as_many_are_added_as_fit() {
+        let ports = [8080, 8081, 8082, 8083].map(|port| planned(port, None));
+        let plan = plan(ports.to_vec(), &[8081]);
+        let mut attempt = Attempt::new(&plan);
+        let full = Refusal::Exhausted("range is full".to_owned());
+        let numbers = |attempt: &Attempt| -> Vec<u16> {
+            attempt
+                .ports
+                .iter()
+                .map(|partial| partial.port.port)
+                .collect()
+        };
+        assert!(attempt.gives_up(&full));
+        assert_eq!(numbers(&attempt), [8080, 8081]);
+        assert!(attempt.gives_up(&full));
+        assert_eq!(numbers(&attempt), [8081]);
+        assert!(!attempt.gives_up(&full));
+        let expected = full.trouble([8080, 8082, 8083].into());
+        assert_eq!(attempt.troubles, [expected]);
+    }
+}

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tracing::{error, info};
 
-use crate::capture::FLAGS;
+use crate::capture::{FLAGS, Flag, RUN_FLAGS};
 use crate::runtime::logs::{self, LogFormat};
 
 /// Flags of `pilot-agent` that are accepted and have no effect here: the name, and whether a value follows.
@@ -40,12 +40,8 @@ const WITHOUT_EFFECT: &[(&str, &str, bool)] = &[
     ("proxy", "tokenManagerPlugin", true),
     ("proxy", "trust-domain", true),
     ("proxy", "zipkinAddress", true),
-    ("istio-iptables", "force-apply", false),
-    ("istio-iptables", "iptables-probe-port", true),
     ("istio-iptables", "iptables-trace-logging", false),
     ("istio-iptables", "iptables-version", true),
-    ("istio-iptables", "probe-timeout", true),
-    ("istio-iptables", "reconcile", false),
     ("istio-iptables", "restore-format", false),
     ("", "log_caller", true),
     ("", "log_rotate", true),
@@ -196,9 +192,8 @@ fn command() -> Command {
         })
 }
 
-/// The flags of the rules themselves, which setting up and taking out share.
-fn rule_flags() -> impl Iterator<Item = Arg> {
-    FLAGS
+fn arguments(flags: &'static [Flag]) -> impl Iterator<Item = Arg> {
+    flags
         .iter()
         .filter(|flag| !flag.long.is_empty())
         .map(|flag| {
@@ -218,47 +213,16 @@ fn iptables() -> Command {
     Command::new("istio-iptables")
         .args_override_self(true)
         .about("Programs the rules that send a pod's connections to its proxy")
-        .args(rule_flags())
-        .arg(switch("dry-run", "Print the rules, change nothing").short('n'))
-        .arg(value(
-            "host-ipv6",
-            "Capture IPv6 too (true or false) whatever addresses this host has",
-        ))
-        .arg(value(
-            "host-dns",
-            "Name servers instead of those in /etc/resolv.conf, separated by commas",
-        ))
-        .arg(switch(
-            "native-nftables",
-            "Rules for nft instead of iptables",
-        ))
-        .arg(switch("skip-rule-apply", "Change nothing"))
-        .arg(switch(
-            "run-validation",
-            "Check that rules set up by others work",
-        ))
-        .arg(switch("cleanup-only", "Take the rules out instead"))
-        .arg(switch(
-            "cni-mode",
-            "Run on the node, for a pod's network namespace",
-        ))
-        .arg(value("network-namespace", "The pod's network namespace"))
-        .arg(value(
-            "force-iptables-binary",
-            "The variant of iptables: legacy or nft",
-        ))
+        .args(arguments(&FLAGS))
+        .args(arguments(&RUN_FLAGS))
 }
 
 fn clean_iptables() -> Command {
     Command::new("istio-clean-iptables")
         .args_override_self(true)
-        .about("Takes out the rules of istio-iptables; give it the same flags")
-        .args(rule_flags())
-        .arg(switch("dry-run", "Change nothing").short('n'))
-        .arg(value(
-            "force-iptables-binary",
-            "The variant of iptables: legacy or nft",
-        ))
+        .about("Takes out the rules of istio-iptables, whatever flags they were made with")
+        .args(arguments(&FLAGS))
+        .args(arguments(&RUN_FLAGS))
 }
 
 fn proxy() -> Command {

@@ -34,6 +34,18 @@ impl Flag {
         }
     }
 
+    /// A value without a short name.
+    const fn long(long: &'static str, env: &'static [&'static str], default: &'static str) -> Self {
+        Self {
+            long,
+            short: None,
+            env,
+            default,
+            switch: false,
+            help: "",
+        }
+    }
+
     const fn switch(long: &'static str, env: &'static [&'static str]) -> Self {
         Self {
             long,
@@ -53,6 +65,13 @@ impl Flag {
             default,
             switch: false,
             help: "",
+        }
+    }
+
+    const fn short(self, short: char) -> Self {
+        Self {
+            short: Some(short),
+            ..self
         }
     }
 
@@ -157,6 +176,58 @@ pub(super) const OWNER_GROUPS_EXCLUDE: Flag =
     Flag::variable(&["ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"], "");
 pub(super) const LOOPBACK: Flag =
     Flag::variable(&["ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"], "127.0.0.1/32");
+
+pub(super) const DRY_RUN: Flag = Flag::switch("dry-run", &["DRY_RUN"])
+    .short('n')
+    .help("Print what the tools would be fed, change nothing");
+pub(super) const SKIP_RULE_APPLY: Flag =
+    Flag::switch("skip-rule-apply", &["SKIP_RULE_APPLY"]).help("Change nothing");
+pub(super) const RUN_VALIDATION: Flag = Flag::switch("run-validation", &["RUN_VALIDATION"])
+    .help("Prove with a connection that the rules capture");
+pub(super) const PROBE_PORT: Flag =
+    Flag::long("iptables-probe-port", &["IPTABLES_PROBE_PORT"], "15002")
+        .help("Port that --run-validation calls; nothing listens there");
+pub(super) const PROBE_TIMEOUT: Flag =
+    Flag::long("probe-timeout", &["PROBE_TIMEOUT"], "5s").help("How long --run-validation tries");
+pub(super) const FORCE_APPLY: Flag = Flag::switch("force-apply", &["FORCE_APPLY"])
+    .help("Apply the rules even where they are in place");
+pub(super) const RECONCILE: Flag = Flag::switch("reconcile", &["RECONCILE"]).help(
+    "Let no packet pass while other rules are replaced, and take out rules that other backends hold",
+);
+pub(super) const CLEANUP_ONLY: Flag = Flag::switch("cleanup-only", &["CLEANUP_ONLY"])
+    .help("Take the rules out instead, whatever flags they were made with");
+pub(super) const NETWORK_NAMESPACE: Flag =
+    Flag::long("network-namespace", &["NETWORK_NAMESPACE"], "")
+        .help("Path of the pod's network namespace, where it is not this process's own");
+pub(super) const CNI_MODE: Flag = Flag::switch("cni-mode", &["CNI_MODE"])
+    .help("Run on the node: take the pod's lock, not the node's");
+pub(super) const NATIVE_NFTABLES: Flag =
+    Flag::switch("native-nftables", &["NATIVE_NFTABLES"]).help("Rules for nft instead of iptables");
+pub(super) const FORCE_IPTABLES_BINARY: Flag =
+    Flag::long("force-iptables-binary", &["FORCE_IPTABLES_BINARY"], "")
+        .help("The variant of iptables: legacy or nft; empty: the first that takes the rules");
+pub(super) const HOST_IPV6: Flag = Flag::long("host-ipv6", &[], "")
+    .help("Capture IPv6 too (true or false) whatever addresses this host has");
+pub(super) const HOST_DNS: Flag = Flag::long("host-dns", &[], "")
+    .help("Name servers instead of those in /etc/resolv.conf, separated by commas");
+
+/// What decides how the rules are used, and is no part of them.
+pub const RUN_FLAGS: [Flag; 14] = [
+    DRY_RUN,
+    SKIP_RULE_APPLY,
+    RUN_VALIDATION,
+    PROBE_PORT,
+    PROBE_TIMEOUT,
+    FORCE_APPLY,
+    RECONCILE,
+    CLEANUP_ONLY,
+    NETWORK_NAMESPACE,
+    CNI_MODE,
+    NATIVE_NFTABLES,
+    FORCE_IPTABLES_BINARY,
+    HOST_IPV6,
+    HOST_DNS,
+];
 
 /// Every setting of capture. Those without a long name come from the environment alone.
 pub const FLAGS: [Flag; 23] = [

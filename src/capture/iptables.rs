@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::rules::{Chain, Direction, Family, Match, OwnerKind, Rule, RuleSet, Table, Target};
+use super::rules::{
+    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target,
+};
+use super::saved::canonical;
+
+/// The comment by which a rule of ours in a hook is known again that jumps to no chain of ours.
+pub(super) const OURS: &str = "outrigger";
 
 /// What an earlier run left in one table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,35 +17,10 @@ pub struct Found {
     /// Rules of ours in hooks, each as a chain's name and a rule.
     pub hooks: Vec<String>,
     /// Chains of ours.
-    pub chains: Vec<Chain>,
+    pub chains: Vec<String>,
 }
 
 impl Found {
-    /// Reads the output of `iptables-save` for one table: our chains, and rules in others that jump to them.
-    #[must_use]
-    pub fn read(saved: &str) -> Self {
-        let own = |name: &str| Chain::OWN.into_iter().find(|chain| chain.as_str() == name);
-        let mut found = Self::default();
-        for line in saved.lines() {
-            if let Some(declared) = line.strip_prefix(':') {
-                found
-                    .chains
-                    .extend(declared.split_whitespace().next().and_then(own));
-            } else if let Some(rule) = line.strip_prefix("-A ") {
-                let words: Vec<&str> = rule.split_whitespace().collect();
-                let ours = words.first().copied().and_then(own).is_some();
-                if !ours
-                    && words
-                        .windows(2)
-                        .any(|pair| pair[0] == "-j" && own(pair[1]).is_some())
-                {
-                    found.hooks.push(rule.to_owned());
-                }
-            }
-        }
-        found
-    }
-
     /// Whether there is nothing of ours.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -47,8 +28,8 @@ impl Found {
     }
 }
 
-/// What an earlier run left, table by table.
-pub type Leftovers = BTreeMap<Table, Found>;
+/// What an earlier run left, by the table's name; tables with nothing of ours left out.
+pub type Leftovers = BTreeMap<String, Found>;
 
 /// The text that `iptables-restore --noflush` takes, for one family.
 ///
@@ -61,42 +42,87 @@ pub fn restore_text(rules: &RuleSet, family: Family, leftovers: &Leftovers) -> S
     let mut text = String::new();
     for table in Table::ALL {
         let chains: Vec<_> = rules.table(table, &families).collect();
-        let found = leftovers.get(&table).unwrap_or(&nothing);
-        if chains.is_empty() && found.is_empty() {
-            continue;
+        let found = leftovers.get(table.as_str()).unwrap_or(&nothing);
+        if !chains.is_empty() || !found.is_empty() {
+            text.push_str(&table_text(table.as_str(), &chains, found));
         }
-        let own = own_chains(&chains);
-        let unused: Vec<Chain> = found
-            .chains
-            .iter()
-            .copied()
-            .filter(|chain| !own.contains(chain))
-            .collect();
-        let mut lines = vec![format!("*{}", table.as_str())];
-        lines.extend(
-            own.iter()
-                .map(|chain| format!(":{} - [0:0]", chain.as_str())),
-        );
-        lines.extend(found.hooks.iter().map(|rule| format!("-D {rule}")));
-        lines.extend(unused.iter().map(|chain| format!("-F {}", chain.as_str())));
-        lines.extend(unused.iter().map(|chain| format!("-X {}", chain.as_str())));
-        for (chain, rules) in &chains {
-            lines.extend(
-                rules
-                    .iter()
-                    .map(|rule| format!("-A {}{}", chain.as_str(), rule_text(rule))),
-            );
+    }
+    // Other tables hold something of ours only while a run is under way, or after one that was killed.
+    for (name, found) in leftovers {
+        if !Table::ALL.iter().any(|table| table.as_str() == name) {
+            text.push_str(&table_text(name, &[], found));
         }
-        lines.push("COMMIT\n".to_owned());
-        text.push_str(&lines.join("\n"));
     }
     text
+}
+
+fn table_text(name: &str, chains: &[(Chain, Vec<&Rule>)], found: &Found) -> String {
+    let own = own_chains(chains);
+    let unused: Vec<&String> = found
+        .chains
+        .iter()
+        .filter(|name| !own.iter().any(|chain| chain.as_str() == name.as_str()))
+        .collect();
+    let mut lines = vec![format!("*{name}")];
+    lines.extend(
+        own.iter()
+            .map(|chain| format!(":{} - [0:0]", chain.as_str())),
+    );
+    lines.extend(found.hooks.iter().map(|rule| format!("-D {rule}")));
+    lines.extend(unused.iter().map(|chain| format!("-F {chain}")));
+    lines.extend(unused.iter().map(|chain| format!("-X {chain}")));
+    for (chain, rules) in chains {
+        lines.extend(
+            rules
+                .iter()
+                .map(|rule| format!("-A {}{}", chain.as_str(), fed_text(*chain, rule))),
+        );
+    }
+    lines.push("COMMIT\n".to_owned());
+    lines.join("\n")
 }
 
 /// The text that takes out what earlier runs left.
 #[must_use]
 pub fn clean_text(leftovers: &Leftovers) -> String {
     restore_text(&RuleSet::default(), Family::V4, leftovers)
+}
+
+/// The hooks that a guard closes, in table `filter`.
+const GUARDED: [&str; 3] = ["INPUT", "FORWARD", "OUTPUT"];
+const GUARD: &str = "ISTIO_GUARD";
+
+/// The text that lets no TCP or UDP packet pass while several tables are replaced one after the other, and what it
+/// puts into table `filter`, to be taken out by the text that comes next.
+#[must_use]
+pub fn guard_text(leftovers: &Leftovers) -> (String, Found) {
+    let mut lines = vec![
+        "*filter".to_owned(),
+        format!(":{GUARD} - [0:0]"),
+        format!("-A {GUARD} -j DROP"),
+    ];
+    if let Some(found) = leftovers.get("filter") {
+        lines.extend(found.hooks.iter().map(|rule| format!("-D {rule}")));
+    }
+    let mut hooks = Vec::new();
+    for hook in GUARDED {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let rule = format!("-p {} -j {GUARD}", protocol.as_str());
+            lines.push(format!("-I {hook} 1 {rule}"));
+            hooks.push(format!("{hook} {rule}"));
+        }
+    }
+    lines.push("COMMIT\n".to_owned());
+    let found = Found {
+        hooks,
+        chains: vec![GUARD.to_owned()],
+    };
+    (lines.join("\n"), found)
+}
+
+/// Whether a chain of that name is ours.
+pub(super) fn is_own(name: &str) -> bool {
+    name == GUARD || Chain::OWN.into_iter().any(|chain| chain.as_str() == name)
 }
 
 /// Chains of our own that the rules fill or jump to.
@@ -117,32 +143,41 @@ fn own_chains(chains: &[(Chain, Vec<&Rule>)]) -> Vec<Chain> {
     own
 }
 
-/// Our rules in a table's hooks that jump to no chain of ours, as a chain's name and a rule: [`Found::read`] cannot
-/// tell them from others' rules, so that one has to ask for each whether it is there.
-#[must_use]
-pub fn plain_hook_rules(rules: &RuleSet, family: Family, table: Table) -> Vec<String> {
-    let mut hooks = Vec::new();
-    for (chain, rules) in rules
-        .table(table, &[family])
-        .filter(|(chain, _)| chain.is_hook())
-    {
-        let plain = rules
-            .into_iter()
-            .filter(|rule| !matches!(rule.target, Target::Jump(_)));
-        hooks.extend(plain.map(|rule| format!("{}{}", chain.as_str(), rule_text(rule))));
+/// What a table should hold, each chain with its rules as [`super::saved`] compares them.
+pub(super) fn wanted(
+    rules: &RuleSet,
+    family: Family,
+    table: Table,
+) -> BTreeMap<String, Vec<String>> {
+    let families = [family];
+    let chains: Vec<_> = rules.table(table, &families).collect();
+    let mut wanted: BTreeMap<String, Vec<String>> = own_chains(&chains)
+        .into_iter()
+        .map(|chain| (chain.as_str().to_owned(), Vec::new()))
+        .collect();
+    for (chain, rules) in &chains {
+        let texts = rules.iter().map(|rule| canonical(&rule_text(rule)));
+        wanted.insert(chain.as_str().to_owned(), texts.collect());
     }
-    hooks
+    wanted
+}
+
+/// The rule without its chain, a blank in front, as it is fed to the tools: in a hook it carries our comment unless its
+/// target tells that it is ours.
+fn fed_text(chain: Chain, rule: &Rule) -> String {
+    let marked = chain.is_hook() && !matches!(rule.target, Target::Jump(_));
+    text_of(rule, marked.then(|| format!("-m comment --comment {OURS}")))
 }
 
 /// The rule without its chain, a blank in front.
 pub(super) fn rule_text(rule: &Rule) -> String {
+    text_of(rule, None)
+}
+
+fn text_of(rule: &Rule, comment: Option<String>) -> String {
     let mut text = String::new();
-    for part in rule
-        .matches
-        .iter()
-        .map(match_text)
-        .chain([target_text(rule.target)])
-    {
+    let parts = rule.matches.iter().map(match_text).chain(comment);
+    for part in parts.chain([target_text(rule.target)]) {
         text.push(' ');
         text.push_str(&part);
     }

@@ -33,6 +33,29 @@ impl Cidr {
         self.prefix
     }
 
+    /// The same network with no bit set beyond the prefix.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+            }
+        };
+        Self {
+            address,
+            prefix: self.prefix,
+        }
+    }
+
     /// Whether its address is a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -42,18 +65,11 @@ impl Cidr {
     /// Whether an address of the same family lies within it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let beyond = |bits: u32| bits - u32::from(self.prefix);
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differs = own.to_bits() ^ other.to_bits();
-                differs.checked_shr(beyond(32)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differs = own.to_bits() ^ other.to_bits();
-                differs.checked_shr(beyond(128)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        let host = Self {
+            address,
+            prefix: self.prefix,
+        };
+        address.is_ipv4() == self.address.is_ipv4() && host.network() == self.network()
     }
 
     /// 127.0.0.1 and ::1, each alone.
@@ -152,7 +168,9 @@ impl FromStr for Owner {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let number = text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok();
+        // The highest number stands for "no id" in the kernel.
+        let number = text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u32>().is_ok_and(|id| id != u32::MAX);
         let name = text.len() <= 32
             && text
                 .bytes()
@@ -166,6 +184,14 @@ impl FromStr for Owner {
         } else {
             Err(())
         }
+    }
+}
+
+impl Owner {
+    /// The number, where it was given by number.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.0.parse().ok()
     }
 }
 

@@ -3,26 +3,22 @@
 use std::fmt::Write as _;
 
 use super::rules::{
-    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target,
+    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, State, Table, Target,
 };
 
-/// The script that `nft -f` takes, both families in one table of family `inet`: one transaction. Tables are emptied
-/// first, so that a second run replaces the first.
+/// The script that `nft -f` takes, both families in tables of family `inet`: one transaction. Every table of ours is
+/// taken out first, whatever it holds, so that a second run replaces the first.
 #[must_use]
 pub fn script(rules: &RuleSet, ipv6: bool) -> String {
-    let families: &[Family] = if ipv6 {
-        &[Family::V4, Family::V6]
-    } else {
-        &[Family::V4]
-    };
-    let mut text = String::new();
-    for table in [Table::Nat, Table::Mangle, Table::Raw] {
+    let families: &[Family] = if ipv6 { &Family::ALL } else { &[Family::V4] };
+    let mut lines = clean_lines();
+    for table in TABLES {
         let chains: Vec<_> = rules.table(table, families).collect();
         if chains.is_empty() {
             continue;
         }
-        let name = format!("inet istio-proxy-{}", table.as_str());
-        let mut lines = vec![format!("add table {name}"), format!("flush table {name}")];
+        let name = table_name(table);
+        lines.push(format!("add table {name}"));
         lines.extend(chains.iter().map(|(chain, _)| {
             format!(
                 "add chain {name} {}{}",
@@ -37,11 +33,39 @@ pub fn script(rules: &RuleSet, ipv6: bool) -> String {
                 }),
             );
         }
-        text.push_str(&lines.join("\n"));
-        text.push('\n');
     }
+    text(&lines)
+}
+
+/// The script that takes out what [`script`] put in.
+#[must_use]
+pub fn clean_script() -> String {
+    text(&clean_lines())
+}
+
+const TABLES: [Table; 3] = [Table::Nat, Table::Mangle, Table::Raw];
+
+/// A table that isn't there can't be deleted: it is made first.
+fn clean_lines() -> Vec<String> {
+    let lines = TABLES.into_iter().flat_map(|table| {
+        let name = table_name(table);
+        [format!("add table {name}"), format!("delete table {name}")]
+    });
+    lines.collect()
+}
+
+fn text(lines: &[String]) -> String {
+    let mut text = lines.join("\n");
+    text.push('\n');
     text
 }
+
+fn table_name(table: Table) -> String {
+    format!("inet {PREFIX}{}", table.as_str())
+}
+
+/// What the names of our tables begin with.
+pub(super) const PREFIX: &str = "istio-proxy-";
 
 /// The chain's name in nftables.
 pub(super) fn chain_name(chain: Chain) -> String {
@@ -67,12 +91,20 @@ fn hook(table: Table, chain: Chain) -> String {
 /// The rule without its chain, a blank in front.
 pub(super) fn rule_text(rule: &Rule) -> String {
     // A port needs its protocol in front of it, which then says the protocol as well.
+    let invalid = rule
+        .matches
+        .iter()
+        .any(|m| matches!(m, Match::State(states) if states.contains(&State::Invalid)));
     let protocol = rule.matches.iter().find_map(|m| match m {
         Match::Protocol(protocol) => Some(*protocol),
         _ => None,
     });
     let has_port = rule.matches.iter().any(|m| matches!(m, Match::Port(..)));
     let mut text = String::new();
+    // One chain sees both families here, and neighbour discovery is never tracked: only TCP is dropped, as in Istio.
+    if invalid && protocol.is_none() {
+        text.push_str(" meta l4proto tcp");
+    }
     for m in &rule.matches {
         if !(has_port && matches!(m, Match::Protocol(_))) {
             let _ = write!(text, " {}", match_text(m, protocol));

@@ -102,6 +102,18 @@ pub enum Family {
 }
 
 impl Family {
+    /// Every family, in the order in which they are applied.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The flag by which `ip` knows it.
+    #[must_use]
+    pub fn ip_flag(self) -> &'static str {
+        match self {
+            Self::V4 => "-4",
+            Self::V6 => "-6",
+        }
+    }
+
     /// The family of an address.
     #[must_use]
     pub fn of(address: &IpAddr) -> Self {
@@ -110,6 +122,15 @@ impl Family {
         } else {
             Self::V6
         }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }
 

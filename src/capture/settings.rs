@@ -1,10 +1,11 @@
 //! Flags and environment → settings, all of them checked, all problems reported at once.
 
 use std::fmt;
-use std::str::FromStr;
 
-use super::flags::{self, Flag};
+use super::flags;
 use super::lists::{Cidr, Interface, Owner};
+use super::reader::{Lookup, Reader};
+use super::rules::OwnerKind;
 
 /// How inbound connections reach the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,11 @@ pub enum Interception {
         /// The routing table.
         table: u32,
     },
+}
+
+impl Interception {
+    /// The mark of TPROXY where nothing else is said.
+    pub const USUAL_MARK: u32 = 1337;
 }
 
 /// Which inbound ports are captured.
@@ -148,16 +154,11 @@ impl Settings {
     /// # Errors
     /// Every setting that cannot be used.
     pub fn read(
-        arg: &dyn Fn(&str) -> Option<String>,
-        env: &dyn Fn(&str) -> Option<String>,
+        arg: Lookup<'_>,
+        env: Lookup<'_>,
         proxy_user: Option<u32>,
     ) -> Result<(Self, Vec<String>), SettingsError> {
-        let mut read = Reader {
-            arg,
-            env,
-            errors: Vec::new(),
-            notices: Vec::new(),
-        };
+        let mut read = Reader::new(arg, env);
         let proxy_port = read.port(&flags::PROXY_PORT);
         let inbound_port = read.port(&flags::INBOUND_PORT);
         let tunnel_port = read.port(&flags::TUNNEL_PORT);
@@ -204,138 +205,27 @@ impl Settings {
             dual_stack: read.switch(&flags::DUAL_STACK),
             loopback: read.loopback(),
         };
-        if read.errors.is_empty() {
-            Ok((settings, read.notices))
-        } else {
-            Err(SettingsError(read.errors))
-        }
+        read.finish(settings)
     }
 }
 
-/// One value, and where it came from.
-struct Value {
-    text: String,
-    origin: String,
-    from_env: bool,
-}
-
-struct Reader<'a> {
-    arg: &'a dyn Fn(&str) -> Option<String>,
-    env: &'a dyn Fn(&str) -> Option<String>,
-    errors: Vec<SettingError>,
-    notices: Vec<String>,
+impl Settings {
+    /// Every list of users or groups, with the setting that it came from.
+    #[must_use]
+    pub fn owners(&self) -> Vec<(&'static str, OwnerKind, &[Owner])> {
+        let (groups_from, groups) = match &self.owner_groups {
+            OwnerGroups::AllBut(groups) => (flags::OWNER_GROUPS_EXCLUDE.env[0], groups),
+            OwnerGroups::Only(groups) => (flags::OWNER_GROUPS.env[0], groups),
+        };
+        vec![
+            ("--proxy-uid (-u)", OwnerKind::User, &self.proxy_users),
+            ("--proxy-gid (-g)", OwnerKind::Group, &self.proxy_groups),
+            (groups_from, OwnerKind::Group, groups),
+        ]
+    }
 }
 
 impl Reader<'_> {
-    fn value(&self, flag: &Flag) -> Value {
-        if let Some(text) = (self.arg)(flag.long).filter(|_| !flag.long.is_empty()) {
-            let short = flag.short.map(|c| format!(" (-{c})")).unwrap_or_default();
-            return Value {
-                text,
-                origin: format!("--{}{short}", flag.long),
-                from_env: false,
-            };
-        }
-        for name in flag.env {
-            if let Some(text) = (self.env)(name) {
-                return Value {
-                    text,
-                    origin: (*name).to_owned(),
-                    from_env: true,
-                };
-            }
-        }
-        Value {
-            text: flag.default.to_owned(),
-            origin: format!("--{}", flag.long),
-            from_env: false,
-        }
-    }
-
-    fn refuse(&mut self, value: &Value, item: Option<(usize, String)>, allowed: &'static str) {
-        self.errors.push(SettingError {
-            origin: value.origin.clone(),
-            value: value.text.clone(),
-            item,
-            allowed,
-        });
-    }
-
-    /// A value that is no list. Unusable from the environment: the default, with a notice.
-    fn scalar<T>(
-        &mut self,
-        flag: &Flag,
-        allowed: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.value(flag);
-        if let Some(parsed) = parse(value.text.trim()) {
-            return Some(parsed);
-        }
-        if value.from_env {
-            self.notices.push(format!(
-                "{} {:?} is ignored, {:?} counts; allowed: {allowed}",
-                value.origin, value.text, flag.default
-            ));
-            return parse(flag.default);
-        }
-        self.refuse(&value, None, allowed);
-        None
-    }
-
-    fn port(&mut self, flag: &Flag) -> u16 {
-        let port = self.scalar(flag, "a port from 1 to 65535", |text| {
-            text.parse().ok().filter(|port| *port != 0)
-        });
-        port.unwrap_or_default()
-    }
-
-    fn number(&mut self, flag: &Flag) -> u32 {
-        self.scalar(flag, "a number from 1 to 4294967295", |text| {
-            text.parse().ok().filter(|n| *n != 0)
-        })
-        .unwrap_or_default()
-    }
-
-    fn switch(&mut self, flag: &Flag) -> bool {
-        self.scalar(flag, "true or false", |text| match text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-            _ => None,
-        })
-        .unwrap_or_default()
-    }
-
-    fn items<T: FromStr>(&mut self, value: &Value, allowed: &'static str) -> Vec<T> {
-        let mut items = Vec::new();
-        for (index, text) in value.text.split(',').map(str::trim).enumerate() {
-            if text.is_empty() {
-                continue;
-            }
-            match text.parse() {
-                Ok(item) => items.push(item),
-                Err(_) => self.refuse(value, Some((index + 1, text.to_owned())), allowed),
-            }
-        }
-        items
-    }
-
-    /// A list separated by commas; empty items are skipped, as Istio does.
-    fn list<T: FromStr>(&mut self, flag: &Flag, allowed: &'static str) -> Vec<T> {
-        let value = self.value(flag);
-        self.items(&value, allowed)
-    }
-
-    /// A list, or `None` for `*`.
-    fn list_or_all<T: FromStr>(&mut self, flag: &Flag, allowed: &'static str) -> Option<Vec<T>> {
-        let value = self.value(flag);
-        if value.text.trim() == "*" {
-            None
-        } else {
-            Some(self.items(&value, allowed))
-        }
-    }
-
     fn interception(&mut self) -> Interception {
         let (mark, table) = (
             self.number(&flags::TPROXY_MARK),

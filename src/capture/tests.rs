@@ -144,14 +144,14 @@ fn what_an_earlier_run_left_is_replaced_and_the_rest_stays() {
     let saved = "*nat\n:PREROUTING ACCEPT [0:0]\n:ISTIO_OUTPUT - [0:0]\n:ISTIO_OUTPUT_DNS - [0:0]\n:MINE - [0:0]\n\
                  -A OUTPUT -p tcp -m comment --comment \"it is ours\" -j ISTIO_OUTPUT\n-A OUTPUT -j MINE\n\
                  -A ISTIO_OUTPUT -j ISTIO_OUTPUT_DNS\nCOMMIT\n";
-    let found = Found::read(saved);
-    assert_eq!(found.chains, [Chain::Outbound, Chain::Dns]);
+    let leftovers = Saved::read(saved).leftovers();
+    let found = &leftovers["nat"];
+    assert_eq!(found.chains, ["ISTIO_OUTPUT", "ISTIO_OUTPUT_DNS"]);
     assert_eq!(
         found.hooks,
         ["OUTPUT -p tcp -m comment --comment \"it is ours\" -j ISTIO_OUTPUT"]
     );
     let (settings, _) = read(&INJECTED, &[]).unwrap();
-    let leftovers = BTreeMap::from([(Table::Nat, found)]);
     let text = restore_text(&plan(&settings, &Host::default()), Family::V4, &leftovers);
     let place = |line: &str| {
         text.lines()

@@ -91,12 +91,10 @@ fn nothing_is_applied_where_a_value_is_wrong() {
     let said = "--istio-inbound-ports (-b) \"80,http\": item 2, \"http\", cannot be used; allowed: \"*\", or ports";
     assert!(refused.stderr().contains(said), "{refused}");
     let refused = pod
-        .agent(&["istio-iptables", "-m", "TPROXY", "-b", "*"])
+        .agent(&["istio-iptables", "-b", "*", "-u", "1337,nobody-here"])
         .unwrap_err();
-    assert!(
-        refused.stderr().contains("TPROXY is not supported yet"),
-        "{refused}"
-    );
+    let said = "--proxy-uid (-u): item 2, \"nobody-here\", cannot be used; allowed: ids, or names in /etc/passwd";
+    assert!(refused.stderr().contains(said), "{refused}");
     assert_eq!(pod.rules("nat"), before);
 }
 

@@ -24,6 +24,13 @@ pub struct Arguments {
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
     output: Output,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The settings of injection, from files.
+#[derive(Debug, clap::Args)]
+pub(super) struct Settings {
     /// File with values of the injection, under the keys of Istio's Helm charts
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
@@ -43,10 +50,7 @@ enum Output {
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = read(&self.filename)?;
-        let (config, problems) = self.config()?;
-        for problem in problems {
-            eprintln!("warning: {problem}");
-        }
+        let config = self.settings.config()?;
         let injected = documents::inject(&config, &text)
             .with_context(|| self.filename.display().to_string())?;
         for remark in injected.remarks {
@@ -57,15 +61,28 @@ impl Arguments {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    fn config(&self) -> anyhow::Result<(Config, Vec<String>)> {
+impl Settings {
+    /// Reads them; what has no effect is told on stderr.
+    pub fn config(&self) -> anyhow::Result<Config> {
         let values = read_map(self.values.as_deref())?;
         let values =
             Values::over_defaults(&values.into()).with_context(|| shown(self.values.as_deref()))?;
         let mesh = read_map(self.mesh_config.as_deref())?;
         let mesh =
             MeshConfig::from_fields(mesh).with_context(|| shown(self.mesh_config.as_deref()))?;
-        Ok(Config::new(values, mesh, self.native_sidecars))
+        let (config, problems) = Config::new(values, mesh, self.native_sidecars);
+        for problem in problems {
+            eprintln!("warning: {problem}");
+        }
+        Ok(config)
+    }
+
+    /// The same, with the name of the revision that they are of.
+    pub fn by_revision(&self) -> anyhow::Result<(String, Config)> {
+        let config = self.config()?;
+        Ok((config.revision().to_owned(), config))
     }
 }
 
@@ -75,7 +92,8 @@ fn shown(path: Option<&Path>) -> String {
         .to_string()
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+/// The text of a file, or of stdin for `-`.
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).context("stdin")?;

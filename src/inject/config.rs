@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::api::mesh::{MeshConfig, ProxyConfig};
 
 use super::{
+    annotations,
     pod::Pod,
-    policy::{self, Decision, Policy},
+    policy::{self, Decision, Policy, Reason, Ruling},
     template::Templates,
     values::{self, Values},
 };
@@ -89,8 +90,32 @@ impl Config {
 
     /// Whether the control plane of these settings, once it is asked about the pod, injects it, and by which rule.
     pub fn decide(&self, pod: &Pod<'_>) -> Decision {
-        self.policy.decide(pod)
+        match self.policy.decide(pod) {
+            Decision { inject: true, .. } if has_foreign_status(pod) => Decision {
+                inject: false,
+                reason: Reason::ForeignStatus,
+            },
+            decision => decision,
+        }
     }
+
+    /// What each rule says about the pod, in order, up to the one that decides.
+    pub fn rulings(&self, pod: &Pod<'_>) -> Vec<Ruling> {
+        if self.decide(pod).reason == Reason::ForeignStatus {
+            return vec![Ruling {
+                reason: Reason::ForeignStatus,
+                injects: false,
+                applies: true,
+            }];
+        }
+        self.policy.rulings(pod)
+    }
+}
+
+/// Another mesh has injected the pod: two sets of capture rules in one pod break it.
+fn has_foreign_status(pod: &Pod<'_>) -> bool {
+    pod.annotation(annotations::STATUS).is_some()
+        && pod.annotation(annotations::INJECTED_BY).is_none()
 }
 
 fn policy_of(values: &Values, problems: &mut Vec<String>) -> Policy {

@@ -172,10 +172,7 @@ struct Declared {
 impl Declared {
     fn of(documents: &[Value]) -> Self {
         let mut declared = Self::default();
-        for object in documents.iter().flat_map(|document| match items(document) {
-            Some(items) => items.as_slice(),
-            None => std::slice::from_ref(document),
-        }) {
+        for object in documents.iter().flat_map(objects) {
             match Kind::of(text_at(object, "/apiVersion"), text_at(object, "/kind")) {
                 Some(Kind::Namespace) => {
                     let metadata = Metadata::of(object);
@@ -232,38 +229,16 @@ impl Run<'_> {
         if items(&object).is_some() {
             return self.list(object);
         }
-        let Some(kind) = KINDS.iter().find(|kind| kind.is(&object)) else {
+        let Some(found) = Found::of(&object)? else {
             return Ok(None);
         };
-        let name = match text_at(&object, "/metadata/name") {
-            "" => text_at(&object, "/metadata/generateName"),
-            name => name,
-        };
-        let namespace = text_at(&object, "/metadata/namespace").to_owned();
-        let shown = match namespace.as_str() {
-            "" => format!("{} {name}", kind.kind),
-            namespace => format!("{} {namespace}/{name}", kind.kind),
-        };
-        let workload = Workload {
-            api_version: text_at(&object, "/apiVersion").to_owned(),
-            kind: kind.kind.to_owned(),
-            name: name.to_owned(),
-        };
-        let Some(template) = object.pointer(kind.template) else {
-            let path = kind.template.trim_start_matches('/').replace('/', ".");
-            return Err(DocumentError::NoTemplate {
-                object: shown,
-                path,
-            });
-        };
-        let injected = self
-            .pod(template, &namespace, &workload, &shown)
-            .map_err(|error| DocumentError::Inject {
-                object: shown,
-                error,
-            })?;
+        let (path, shown) = (found.path, found.shown.clone());
+        let injected = self.pod(&found).map_err(|error| DocumentError::Inject {
+            object: shown,
+            error,
+        })?;
         Ok(injected.map(|pod| {
-            if let Some(template) = object.pointer_mut(kind.template) {
+            if let Some(template) = object.pointer_mut(path) {
                 *template = pod;
             }
             object
@@ -283,13 +258,13 @@ impl Run<'_> {
         Ok(changed.then_some(list))
     }
 
-    fn pod(
-        &mut self,
-        pod: &Value,
-        namespace: &str,
-        workload: &Workload,
-        shown: &str,
-    ) -> Result<Option<Value>, Error> {
+    fn pod(&mut self, found: &Found<'_>) -> Result<Option<Value>, Error> {
+        let Found {
+            shown,
+            namespace,
+            pod,
+            ..
+        } = found;
         if self.not_asked(pod, namespace)? {
             self.skipped(shown, Reason::NamespaceDisabled);
             return Ok(None);
@@ -298,7 +273,7 @@ impl Run<'_> {
         let request = Request {
             pod,
             namespace,
-            workload: Some(workload),
+            workload: Some(&found.workload),
             env: &[],
             surroundings: &self.declared.surroundings(root, namespace),
         };
@@ -337,6 +312,67 @@ impl Run<'_> {
     fn skipped(&mut self, shown: &str, reason: Reason) {
         self.remarks
             .push(format!("{shown}: not injected: {reason}"));
+    }
+}
+
+/// A pod, or the template of pods, in an object.
+#[derive(Debug, Clone)]
+pub struct Found<'a> {
+    /// Kind, namespace and name of the object.
+    pub shown: String,
+    /// Its namespace; empty where it does not say.
+    pub namespace: &'a str,
+    /// The workload that the pod belongs to.
+    pub workload: Workload,
+    /// The pod or pod template.
+    pub pod: &'a Value,
+    path: &'static str,
+}
+
+impl<'a> Found<'a> {
+    /// The pod of an object; `None` for an object of another kind than those that have pods.
+    ///
+    /// # Errors
+    /// The object is of such a kind and lacks its pod template.
+    pub fn of(object: &'a Value) -> Result<Option<Self>, DocumentError> {
+        let Some(kind) = KINDS.iter().find(|kind| kind.is(object)) else {
+            return Ok(None);
+        };
+        let name = match text_at(object, "/metadata/name") {
+            "" => text_at(object, "/metadata/generateName"),
+            name => name,
+        };
+        let namespace = text_at(object, "/metadata/namespace");
+        let shown = match namespace {
+            "" => format!("{} {name}", kind.kind),
+            namespace => format!("{} {namespace}/{name}", kind.kind),
+        };
+        let Some(pod) = object.pointer(kind.template) else {
+            let path = kind.template.trim_start_matches('/').replace('/', ".");
+            return Err(DocumentError::NoTemplate {
+                object: shown,
+                path,
+            });
+        };
+        Ok(Some(Self {
+            shown,
+            namespace,
+            workload: Workload {
+                api_version: text_at(object, "/apiVersion").to_owned(),
+                kind: kind.kind.to_owned(),
+                name: name.to_owned(),
+            },
+            pod,
+            path: kind.template,
+        }))
+    }
+}
+
+/// The objects of a document: those of a `v1` List one by one.
+pub fn objects(document: &Value) -> &[Value] {
+    match items(document) {
+        Some(items) => items,
+        None => std::slice::from_ref(document),
     }
 }
 

@@ -87,16 +87,10 @@ impl Injection<'_> {
             merge::strategic_merge(&mut pod, partial);
             merge::strategic_merge(&mut alone, partial);
         }
-        // Those of the installation's own may say anything.
-        let merged = Value::Object(pod);
-        Pod::new(&merged, context.pod.namespace()).map_err(|error| Error::Templated {
-            templates: chosen.join(", "),
-            error,
-        })?;
-        match merged {
-            Value::Object(pod) => Ok((pod, alone)),
-            _ => Ok((Map::new(), alone)),
+        if chosen.iter().any(|name| templates.is_custom(name)) {
+            check_shape(&pod, &chosen)?;
         }
+        Ok((pod, alone))
     }
 
     /// What concerns several containers: metrics and probes.
@@ -157,6 +151,18 @@ fn template_puts_proxy_in_init(template: &Map<String, Value>) -> bool {
         .get("spec")
         .and_then(|spec| spec.get("initContainers")?.as_array())
         .is_some_and(|items| pod::find(items, PROXY).is_some())
+}
+
+/// Templates of the installation's own may make anything of a pod.
+fn check_shape(pod: &Map<String, Value>, templates: &[&str]) -> Result<(), Error> {
+    let pod = Value::Object(pod.clone());
+    match Pod::new(&pod, "") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Templated {
+            templates: templates.join(", "),
+            error,
+        }),
+    }
 }
 
 /// The containers that the templates name, as they became.

@@ -11,6 +11,7 @@ mod config;
 mod context;
 pub mod documents;
 pub mod expectation;
+pub mod explain;
 mod injection;
 mod merge;
 pub mod namespace;
@@ -29,6 +30,7 @@ pub mod surprises;
 pub mod surroundings;
 mod template;
 pub mod values;
+pub mod webhooks;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -141,21 +143,16 @@ pub fn inject(config: &Config, request: Request<'_>) -> Result<Outcome, Error> {
     let mut surprises = Vec::from_iter(surprises::unclear_wish(&pod));
     let Decision { inject, reason } = config.decide(&pod);
     if !inject {
+        surprises.extend((reason == Reason::ForeignStatus).then(surprises::foreign_injection));
         return Ok(Outcome::Skipped { reason, surprises });
     }
     let before = pod.annotation(annotations::STATUS).map(Status::parse);
-    if before.is_some() && pod.annotation(annotations::INJECTED_BY).is_none() {
-        surprises.push(surprises::foreign_injection());
-        let reason = Reason::ForeignStatus;
-        return Ok(Outcome::Skipped { reason, surprises });
-    }
     let proxy = check(config, &pod, request.surroundings)?;
     let saved = pod
         .annotation(annotations::OVERRIDES)
         .filter(|_| before.is_some());
     let saved = overrides::saved(saved).map_err(Error::Overrides)?;
 
-    let injected_before = before.clone().unwrap_or_default();
     let original = if config.values.is_openshift() {
         let mut pod = request.pod.clone();
         openshift::without_borrowed_ids(&mut pod);
@@ -163,7 +160,7 @@ pub fn inject(config: &Config, request: Request<'_>) -> Result<Outcome, Error> {
     } else {
         Cow::Borrowed(request.pod)
     };
-    let authored = overrides::without_injected(&original, &injected_before, &saved);
+    let authored = overrides::without_injected(&original, before.as_ref(), &saved);
     let authored_view = Pod::new(&authored, request.namespace)?;
     let own_workload;
     let workload = match request.workload {

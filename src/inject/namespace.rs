@@ -1,7 +1,7 @@
 //! Whether the API server would ask about a pod at all: what the selectors of the webhook configuration say, for
 //! those who have only the labels (offline injection, explanations).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::policy::INJECT;
 
@@ -22,6 +22,19 @@ pub enum Match {
     Default,
     /// None.
     No,
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "the one for namespaces that are switched on",
+            Self::NamespaceRevision => "the one for namespaces that choose its revision",
+            Self::Pod => "the one for pods that opt in",
+            Self::PodRevision => "the one for pods that choose its revision",
+            Self::Default => "the one for namespaces that say nothing",
+            Self::No => "none",
+        })
+    }
 }
 
 /// What of the mesh the selectors are made from.

@@ -3,6 +3,8 @@
 //! At the first injection they are saved in an annotation, so that an injection after another webhook's change
 //! still knows what was the author's and what was ours.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -170,8 +172,15 @@ fn without_auto_image(container: &Value) -> Value {
 }
 
 /// The pod as its author wrote it, as far as that can be told: without what an earlier injection of ours added,
-/// with the author's own containers.
-pub(super) fn without_injected(pod: &Value, status: &Status, overrides: &Overrides) -> Value {
+/// with the author's own containers. Most pods come here for the first time, and large ones are not worth a copy.
+pub(super) fn without_injected<'p>(
+    pod: &'p Value,
+    status: Option<&Status>,
+    overrides: &Overrides,
+) -> Cow<'p, Value> {
+    let Some(status) = status else {
+        return Cow::Borrowed(pod);
+    };
     let mut pod = pod.clone();
     if let Some(Value::Object(spec)) = pod.get_mut("spec") {
         for list in LISTS {
@@ -181,7 +190,7 @@ pub(super) fn without_injected(pod: &Value, status: &Status, overrides: &Overrid
         }
         overrides.restore(spec, status);
     }
-    pod
+    Cow::Owned(pod)
 }
 
 /// Moves the author's `istio-proxy` to where the native layout has it, so that the template merges onto it.

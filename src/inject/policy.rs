@@ -190,6 +190,41 @@ impl Policy {
     }
 }
 
+/// What one rule says about a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    /// The rule.
+    pub reason: Reason,
+    /// Whether pods to which it applies are injected.
+    pub injects: bool,
+    /// Whether it applies to this pod.
+    pub applies: bool,
+}
+
+impl Policy {
+    /// What the rules say about one pod, in order, up to the one that decides.
+    pub fn rulings(&self, pod: &Pod<'_>) -> Vec<Ruling> {
+        let question = Question {
+            policy: self,
+            pod,
+            labels: pod.labels_owned(),
+        };
+        let mut rulings = Vec::new();
+        for &(reason, injects, applies) in &RULES {
+            let applies = applies(&question);
+            rulings.push(Ruling {
+                reason,
+                injects,
+                applies,
+            });
+            if applies {
+                break;
+            }
+        }
+        rulings
+    }
+}
+
 /// Reads a list of label selectors. Invalid ones and empty ones (which never match here, unlike elsewhere in
 /// Kubernetes) are left out; what was wrong is returned beside.
 pub fn selectors(field: &str, written: Vec<LabelSelector>) -> (Vec<Selector>, Vec<String>) {

@@ -98,7 +98,8 @@ impl Injector {
             .with_state(self)
     }
 
-    fn answer(&self, path: &str, headers: &axum::http::HeaderMap, body: &[u8]) -> Response {
+    /// Answers one request, given its path, headers and whole body.
+    pub fn answer(&self, path: &str, headers: &axum::http::HeaderMap, body: &[u8]) -> Response {
         let started = Instant::now();
         self.metrics.requests.inc();
         let response = match Review::read(headers, body) {

@@ -10,8 +10,8 @@ mod content;
 mod core;
 mod gateway_api;
 mod key;
-mod port_writes;
 mod policies;
+mod port_writes;
 mod secret;
 mod selector;
 mod settings;
@@ -44,12 +44,12 @@ pub use policies::{
     ProviderReference, Reporting, RequestAuthenticationSpec, Target, TargetReference,
     TelemetrySpec, WasmPluginSpec, WorkloadSelector,
 };
+pub use port_writes::{PortTrouble, PortTroubleKind, PortWrite};
 pub use secret::{
     Certificate, EXPIRES_SOON, Readable, SECRET_FIELDS, SecretAccess, SecretProblem, SecretSpec,
     Validity,
 };
 pub use selector::{LabelSelector, Requirement};
-pub use port_writes::{PortTrouble, PortTroubleKind, PortWrite};
 pub use settings::{Settings, SettingsError};
 
 use content::Stores;

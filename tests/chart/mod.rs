@@ -56,7 +56,7 @@ fn objects(values: &[&str]) -> Vec<Value> {
 }
 
 /// The one rendered object of a kind.
-fn object(kind: &str, values: &[&str]) -> Value {
+pub fn object(kind: &str, values: &[&str]) -> Value {
     let mut found: Vec<Value> = objects(values)
         .into_iter()
         .filter(|object| object["kind"] == kind)

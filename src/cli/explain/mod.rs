@@ -3,6 +3,7 @@
 mod capture;
 mod code;
 mod init_container;
+mod injection;
 
 use std::process::ExitCode;
 
@@ -23,12 +24,15 @@ pub struct Arguments {
 enum Topic {
     /// Which rule of capture decides about a packet, and where the packet ends
     Capture(Box<capture::Arguments>),
+    /// Whether a pod is injected, by which rule, and what would change it
+    Injection(Box<injection::Arguments>),
 }
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.topic {
             Some(Topic::Capture(capture)) => capture.run(),
+            Some(Topic::Injection(injection)) => injection.run(),
             None => code::run(&self.code.unwrap_or_default()),
         }
     }

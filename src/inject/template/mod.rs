@@ -97,6 +97,11 @@ impl Templates {
             .collect()
     }
 
+    /// Whether this is one of the installation's own.
+    pub fn is_custom(&self, name: &str) -> bool {
+        built_in(name).is_none() && self.custom.contains(name)
+    }
+
     fn exists(&self, name: &str) -> bool {
         built_in(name).is_some() || self.custom.contains(name)
     }

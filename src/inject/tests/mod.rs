@@ -1,6 +1,7 @@
 //! Injection as a whole: goldens of typical pods, and pods that nobody should write.
 
 mod around;
+mod explain;
 mod goldens;
 mod robustness;
 

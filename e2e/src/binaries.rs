@@ -38,6 +38,11 @@ impl Binaries {
     pub fn bookinfo(&self) -> PathBuf {
         self.directory.join("bookinfo")
     }
+
+    /// The application of the tests of injected pods.
+    pub fn workload(&self) -> PathBuf {
+        self.directory.join("workload")
+    }
 }
 
 /// One run of cargo. The agent is made alone: in a joint build it would get the features of the others,
@@ -49,7 +54,7 @@ struct Build {
 
 const BUILDS: &[Build] = &[
     Build {
-        what: "build outriggerd, outrigger, bookinfo",
+        what: "build outriggerd, outrigger, bookinfo, workload",
         arguments: &[
             "--package=outrigger",
             "--package=outrigger-e2e",
@@ -58,6 +63,7 @@ const BUILDS: &[Build] = &[
             "--bin=outriggerd",
             "--bin=outrigger",
             "--bin=bookinfo",
+            "--bin=workload",
         ],
     },
     Build {

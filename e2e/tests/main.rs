@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control_plane;
+mod injection;
 mod node;
 mod product;
 mod remains;
+mod stage;
 mod support;

@@ -1,37 +1,23 @@
 //! The product on a real node: the parts of the demo, checked.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::ensure;
-use outrigger_e2e::cluster::{Cluster, Node};
-use outrigger_e2e::demo::{Screen, Stage, bookinfo, gateway, install, local, routing, traffic};
-use outrigger_e2e::images::local::{Local, build};
-use outrigger_e2e::{requires, wait};
+use outrigger_e2e::cluster::Cluster;
+use outrigger_e2e::demo::{Screen, bookinfo, gateway, local, routing, traffic};
+use outrigger_e2e::wait;
+
+use crate::stage::{Product, product};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The shared node with the control plane and bookinfo on it, or nothing where no node can run.
-fn stage() -> Option<Stage<'static>> {
-    static SCREEN: OnceLock<Screen> = OnceLock::new();
-    static IMAGES: OnceLock<Local> = OnceLock::new();
-    static STAGE: OnceLock<Stage<'static>> = OnceLock::new();
-    requires::node().ok()?;
-    let set_up = || {
-        let screen = SCREEN.get_or_init(Screen::new);
-        let images = IMAGES.get_or_init(|| build(screen).unwrap());
-        let node = Node::shared(screen).unwrap();
-        node.load_images(&images.archives).unwrap();
-        let stage = Stage {
-            node,
-            images,
-            screen,
-        };
-        install::control_plane(&stage).unwrap();
-        bookinfo::deploy(&stage).unwrap();
-        stage
-    };
-    Some(*STAGE.get_or_init(set_up))
+/// The product with bookinfo in the namespace `default`, or nothing where no node can run.
+fn stage() -> Option<Product<RwLockReadGuard<'static, ()>>> {
+    static BOOKINFO: OnceLock<()> = OnceLock::new();
+    let stage = product()?;
+    BOOKINFO.get_or_init(|| bookinfo::deploy(&stage).unwrap());
+    Some(stage)
 }
 
 #[test]

@@ -114,8 +114,8 @@ pub fn down() -> Result<()> {
 /// # Errors
 /// What is missing and could not be had.
 pub fn setup(options: &Options) -> Result<()> {
-    // Only root runs nodes, and can install what they need.
-    if nix::unistd::geteuid().is_root() {
+    // Only root runs nodes, and can install what they need; anyone may ask what is missing.
+    if nix::unistd::geteuid().is_root() || options.no_install {
         packages::ensure(Need::Node, options.install(), &Lines)?;
     }
     tools::all(&Lines)?;
@@ -159,7 +159,12 @@ fn clean_up_when_interrupted() {
 /// Whether this machine can run a node, packages being installed where that is allowed; else the reason.
 fn node_possible(install: Install, screen: &Screen) -> Result<Result<(), String>> {
     if !nix::unistd::geteuid().is_root() {
-        return Ok(Err("that needs root".to_owned()));
+        let missing = packages::missing(Need::Node).join(" ");
+        let also = match missing.as_str() {
+            "" => String::new(),
+            names => format!(", and Debian packages that are missing: {names}"),
+        };
+        return Ok(Err(format!("that needs root{also}")));
     }
     packages::ensure(Need::Node, install, screen)?;
     Ok(requires::node_possible())

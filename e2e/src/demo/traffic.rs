@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Stage;
 use super::bookinfo::{Pod, pod_of};
-use super::stage::in_node;
+use super::stage::{DEADLINE, in_node};
 use crate::cluster::Cluster as _;
 use crate::command;
 use crate::progress::step;
@@ -114,11 +114,17 @@ fn request(stage: &Stage<'_>, client: &Pod, count: u32) -> Result<Vec<Answer>> {
         &count,
         url,
     ];
-    let lines = stage.node.kubectl(&exec)?;
+    let lines = exec_in_pod(stage, &exec)?;
     lines
         .lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("the client's line {line}")))
         .collect()
+}
+
+/// A `kubectl exec`, which by itself waits for as long as its connection stays.
+fn exec_in_pod(stage: &Stage<'_>, words: &[&str]) -> Result<String> {
+    let mut kubectl = stage.node.kubectl_command();
+    Ok(command::output_within(kubectl.args(words), DEADLINE)?)
 }
 
 impl Side {
@@ -140,9 +146,7 @@ fn envoy_stat(stage: &Stage<'_>, pod: &Pod, name: &str) -> Result<u64> {
         "GET",
         "stats",
     ];
-    let stats = stage
-        .node
-        .kubectl(&[&["exec", &pod.name], &agent[..]].concat())?;
+    let stats = exec_in_pod(stage, &[&["exec", &pod.name], &agent[..]].concat())?;
     let line = stats
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{bookinfo, content_hash, oci, outriggerd, proxyv2};
+use super::{bookinfo, content_hash, oci, outriggerd, proxyv2, workload};
 use crate::binaries::{self, SOURCE};
 use crate::progress::{Progress, step};
 use crate::tools::envoy;
@@ -41,6 +41,7 @@ pub fn build(progress: &dyn Progress) -> Result<Local> {
             outriggerd(&programs.outriggerd())?,
             proxyv2(&envoy, &programs.agent())?,
             bookinfo(&programs.bookinfo())?,
+            workload(&programs.workload())?,
         ];
         let tag = content_hash(&images)?;
         let all = Path::new(SOURCE).join("target/images");

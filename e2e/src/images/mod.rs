@@ -9,7 +9,7 @@ mod recipes;
 pub(crate) mod system;
 
 pub use content::{Config, Content, Entry, Image, content_hash};
-pub use recipes::{PROXY_PACKAGES, Package, bookinfo, outriggerd, proxyv2};
+pub use recipes::{PROXY_PACKAGES, Package, bookinfo, outriggerd, proxyv2, workload};
 
 #[cfg(test)]
 mod dockerfiles;

@@ -84,6 +84,14 @@ pub fn bookinfo(bookinfo: &Path) -> Result<Image> {
     single("bookinfo", bookinfo)
 }
 
+/// The application of the tests of injected pods: a static program and nothing else.
+///
+/// # Errors
+/// When the program can't be read.
+pub fn workload(workload: &Path) -> Result<Image> {
+    single("workload", workload)
+}
+
 fn single(name: &'static str, program: &Path) -> Result<Image> {
     let path = format!("{PROGRAMS}/{name}");
     let mut image = Image::new(name, &path, NONROOT);

@@ -5,6 +5,7 @@
 
 mod capture;
 mod chart;
+mod cli;
 mod control;
 mod crds;
 mod gateway;

@@ -70,7 +70,19 @@ pub struct Diagnosis {
     pub cure: &'static str,
 }
 
+fn documentation_url(code: &str) -> Option<String> {
+    let page = code.starts_with("IST").then(|| code.to_lowercase())?;
+    Some(format!(
+        "https://istio.io/latest/docs/reference/config/analysis/{page}/"
+    ))
+}
+
 impl Diagnosis {
+    /// Where the code is explained: Istio's page for Istio's codes, `None` for our own.
+    pub fn documentation_url(&self) -> Option<String> {
+        documentation_url(self.code)
+    }
+
     /// This diagnosis of one object.
     pub fn message(
         &self,
@@ -139,15 +151,9 @@ impl Message {
         }
     }
 
-    /// Where the code is explained: Istio's page for Istio's codes, `None` for our own.
+    /// See [`Diagnosis::documentation_url`].
     pub fn documentation_url(&self) -> Option<String> {
-        let page = self
-            .code
-            .starts_with("IST")
-            .then(|| self.code.to_lowercase())?;
-        Some(format!(
-            "https://istio.io/latest/docs/reference/config/analysis/{page}/"
-        ))
+        documentation_url(self.code)
     }
 
     fn rank(&self) -> (Level, &str, &ObjectKey, Vec<Step<'_>>, &str) {

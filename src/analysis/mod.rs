@@ -12,6 +12,7 @@ mod preview;
 mod rules;
 mod snapshot;
 mod standing;
+mod suppression;
 pub mod validation;
 mod view;
 

@@ -15,6 +15,7 @@ use super::dependents::Dependents;
 use super::message::Message;
 use super::rules;
 use super::standing;
+use super::suppression;
 use super::view::View;
 
 /// Everything known at one moment. Immutable; cheap to clone and to update.
@@ -33,6 +34,8 @@ pub struct Snapshot {
 #[derive(Debug, Default)]
 struct Verdict {
     messages: Vec<Message>,
+    /// What the object's annotation suppresses.
+    suppressed: Vec<Message>,
     seen: BTreeSet<Subject>,
 }
 
@@ -112,6 +115,17 @@ impl Snapshot {
         all
     }
 
+    /// Everything that annotations suppress, in the same order.
+    pub fn suppressed_messages(&self) -> Vec<&Message> {
+        let mut all: Vec<&Message> = self
+            .verdicts
+            .values()
+            .flat_map(|verdict| &verdict.suppressed)
+            .collect();
+        all.sort();
+        all
+    }
+
     /// Whether both would find the same verdicts concerned by every change.
     #[cfg(test)]
     pub(super) fn bookkeeping_equals(&self, other: &Snapshot) -> bool {
@@ -175,20 +189,24 @@ impl Snapshot {
             self.verdicts.remove(key);
             return !old.messages.is_empty();
         }
-        let (messages, seen) = judge(self, key);
-        let differs = messages != old.messages;
-        self.dependents.replace(key, &old.seen, &seen);
-        self.verdicts
-            .insert(key.clone(), Arc::new(Verdict { messages, seen }));
+        let verdict = judge(self, key);
+        let differs = verdict.messages != old.messages;
+        self.dependents.replace(key, &old.seen, &verdict.seen);
+        self.verdicts.insert(key.clone(), Arc::new(verdict));
         differs
     }
 }
 
 /// Runs the rules on one object of a World.
-fn judge(snapshot: &Snapshot, key: &ObjectKey) -> (Vec<Message>, BTreeSet<Subject>) {
+fn judge(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
     let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports);
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();
-    (messages, view.seen())
+    let (messages, suppressed) = suppression::split(messages, snapshot.world.metadata(key));
+    Verdict {
+        messages,
+        suppressed,
+        seen: view.seen(),
+    }
 }

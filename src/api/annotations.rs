@@ -9,3 +9,6 @@ pub const MANAGE_PORTS: &str = "outrigger.dev/manage-ports";
 
 /// On a Gateway: which of its servers' ports get which port on every node, as in `8088=30080,8443=30443`.
 pub const NODE_PORTS: &str = "outrigger.dev/node-ports";
+
+/// On any object: codes of messages that are not to be said about it, separated by commas; `*` is all. Istio's.
+pub const ANALYZE_SUPPRESS: &str = "galley.istio.io/analyze-suppress";

@@ -71,9 +71,17 @@ pub fn parse(text: &str) -> Result<Value, Unreadable> {
         let line = error.location().map_or(1, |location| location.line());
         Unreadable {
             line: usize::try_from(line).unwrap_or(1).max(1),
-            problem: error.to_string(),
+            problem: without_place(&error.to_string()).to_owned(),
         }
     })
+}
+
+/// A problem without the place that ends it: lines of a document are not those of its file.
+fn without_place(problem: &str) -> &str {
+    match problem.rsplit_once(" at line ") {
+        Some((what, place)) if place.split(", column ").all(|it| it.parse::<u64>().is_ok()) => what,
+        _ => problem,
+    }
 }
 
 /// Reads a document that must be a map; an empty one is an empty map.

@@ -5,6 +5,7 @@ mod code;
 mod init_container;
 mod injection;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -16,6 +17,9 @@ pub struct Arguments {
     /// Code of a diagnosis, such as IST0101
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    /// All codes, as a page of Markdown
+    #[arg(long, conflicts_with = "code")]
+    all: bool,
     #[command(subcommand)]
     topic: Option<Topic>,
 }
@@ -33,7 +37,43 @@ impl Arguments {
         match self.topic {
             Some(Topic::Capture(capture)) => capture.run(),
             Some(Topic::Injection(injection)) => injection.run(),
-            None => code::run(&self.code.unwrap_or_default()),
+            None => {
+                let text = match self.code {
+                    Some(code) => code::text(&code)?,
+                    None => diagnostics()?,
+                };
+                std::io::stdout().lock().write_all(text.as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
+    }
+}
+
+/// The page `docs/diagnostics.md`: every code with its meaning, an example and the cure.
+///
+/// # Errors
+/// An example does not yield its code.
+pub fn diagnostics() -> anyhow::Result<String> {
+    code::page()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docs_tell_every_code_as_the_program_does() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/diagnostics.md");
+        assert_eq!(
+            std::fs::read_to_string(page).unwrap(),
+            diagnostics().unwrap(),
+            "run `cargo run --bin outrigger -- explain --all > docs/diagnostics.md`"
+        );
+    }
+
+    #[test]
+    fn unknown_code_is_told_the_known_ones() {
+        let error = code::text("IST9999").unwrap_err().to_string();
+        assert!(error.contains("IST0101"), "{error}");
     }
 }

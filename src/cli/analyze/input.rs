@@ -1,0 +1,200 @@
+//! Documents → World, with the place of each object.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::finding::{Finding, Findings};
+use crate::analysis::{Message, Snapshot, diagnoses};
+use crate::api::kind::Kind;
+use crate::cli::manifests::{Document, Unreadable};
+use crate::inject::policy::IGNORED_NAMESPACES;
+use crate::world::{ObjectKey, World};
+
+/// What is known after reading: the World, where each object came from, and what could not be taken into the World.
+pub(super) struct Input<'d> {
+    world: World,
+    default_namespace: String,
+    origins: BTreeMap<ObjectKey, Origin>,
+    unreadable: Vec<Finding<'d>>,
+}
+
+/// Where an object stands.
+struct Origin {
+    /// Index of its document.
+    document: usize,
+    /// The path of the object in the document: empty, or `items[3]` in a list.
+    path: String,
+}
+
+impl<'d> Input<'d> {
+    /// Lays documents over `world`; an object without a namespace belongs to `default_namespace`.
+    pub(super) fn new(world: World, default_namespace: &str) -> Input<'d> {
+        Input {
+            world,
+            default_namespace: default_namespace.to_owned(),
+            origins: BTreeMap::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// Takes documents in their order: of two with one object, the last one counts.
+    pub(super) fn take_all(&mut self, documents: &'d [Document]) {
+        let parsed = parse(documents);
+        for (index, (document, object)) in documents.iter().zip(parsed).enumerate() {
+            match object {
+                Ok(Value::Null) => {}
+                Ok(object) => self.take_object(index, document, String::new(), object),
+                Err(error) => self.unreadable(document, error),
+            }
+        }
+    }
+
+    fn take_object(
+        &mut self,
+        index: usize,
+        document: &'d Document,
+        path: String,
+        mut object: Value,
+    ) {
+        let is_list = object["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"));
+        if is_list && let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (place, item) in items.into_iter().enumerate() {
+                let path = format!("{path}{dot}items[{place}]");
+                self.take_object(index, document, path, item);
+            }
+            return;
+        }
+        if self.default_namespace_applies(&object) {
+            object["metadata"]["namespace"] = json!(self.default_namespace);
+        }
+        if object["metadata"]["namespace"]
+            .as_str()
+            .is_some_and(|namespace| IGNORED_NAMESPACES.contains(&namespace))
+        {
+            // The cluster's own objects are not for its users to mend.
+            return;
+        }
+        match self.world.apply(&object) {
+            Ok(Some(change)) => {
+                let origin = Origin {
+                    document: index,
+                    path,
+                };
+                self.origins.insert(change.key, origin);
+            }
+            Ok(None) => {}
+            Err(error) => self.unreadable(
+                document,
+                Unreadable {
+                    line: document.place_of(&path).line,
+                    text: error.to_string(),
+                },
+            ),
+        }
+    }
+
+    fn default_namespace_applies(&self, object: &Value) -> bool {
+        let text = |name: &str| object[name].as_str().unwrap_or_default();
+        let namespaced =
+            Kind::of(text("apiVersion"), text("kind")).is_some_and(Kind::is_namespaced);
+        let metadata = &object["metadata"];
+        namespaced
+            && metadata.is_object()
+            && metadata["namespace"]
+                .as_str()
+                .unwrap_or_default()
+                .is_empty()
+    }
+
+    fn unreadable(&mut self, document: &'d Document, error: Unreadable) {
+        // A document has no object yet that could be blamed: the file is.
+        let nobody = ObjectKey::new(Kind::VirtualService, "", "");
+        let message = diagnoses::UNREADABLE.message(&nobody, "", error.text);
+        let place = (document.file.as_str(), document.place_of_line(error.line));
+        self.unreadable.push(Finding {
+            origin: format!("File {}", document.file),
+            effect: "Nothing of the document is read; the others are.",
+            cure: "Correct the document, or take it out.",
+            ..Finding::new(&message, Some(place))
+        });
+    }
+
+    /// What is wrong with the objects of one namespace, or of all.
+    pub(super) fn findings(
+        mut self,
+        documents: &'d [Document],
+        namespace: Option<&str>,
+    ) -> Findings<'d> {
+        let snapshot = Snapshot::new(std::mem::take(&mut self.world));
+        let placed = |messages: Vec<&Message>| -> Vec<Finding<'d>> {
+            messages
+                .into_iter()
+                .filter(|message| concerns(message, namespace))
+                .map(|message| self.placed(message, documents))
+                .collect()
+        };
+        let mut said = placed(snapshot.all_messages());
+        let suppressed = placed(snapshot.suppressed_messages());
+        said.splice(0..0, self.unreadable);
+        Findings { said, suppressed }
+    }
+
+    fn placed(&self, message: &Message, documents: &'d [Document]) -> Finding<'d> {
+        let place = self.origins.get(&message.object).map(|origin| {
+            let document = &documents[origin.document];
+            let place = document.place_of(&origin.path_of(&message.path));
+            (document.file.as_str(), place)
+        });
+        Finding::new(message, place)
+    }
+}
+
+impl Origin {
+    fn path_of(&self, field: &str) -> String {
+        // An object as a whole is told by its name, in a list too.
+        let field = if field.is_empty() && !self.path.is_empty() {
+            "metadata.name"
+        } else {
+            field
+        };
+        let dot = if self.path.is_empty() { "" } else { "." };
+        format!("{}{dot}{field}", self.path)
+    }
+}
+
+/// Whether a message is about an object of a namespace, or about the namespace itself.
+fn concerns(message: &Message, namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|wanted| {
+        let of = if message.object.kind == Kind::Namespace {
+            &message.object.name
+        } else {
+            &message.object.namespace
+        };
+        &**of == wanted
+    })
+}
+
+/// Reads all documents, on as many threads as there are processors: reading YAML takes most of the time.
+fn parse(documents: &[Document]) -> Vec<Result<Value, Unreadable>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = documents.len().div_ceil(threads).max(1);
+    let read = |documents: &[Document]| documents.iter().map(Document::parse).collect::<Vec<_>>();
+    if documents.len() < 2 * threads {
+        return read(documents);
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = documents
+            .chunks(share)
+            .map(|share| (share, scope.spawn(move || read(share))))
+            .collect();
+        workers
+            .into_iter()
+            // A thread that ended without a result left its share to this one.
+            .flat_map(|(share, worker)| worker.join().unwrap_or_else(|_| read(share)))
+            .collect()
+    })
+}

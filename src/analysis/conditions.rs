@@ -76,6 +76,12 @@ pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
         },
         match &resolved {
             Some(finding) => finding.condition(RESOLVED_REFS, "False"),
+            None if let Some(finding) = of(Aspect::Unresolved) => {
+                finding.condition(RESOLVED_REFS, "Unknown")
+            }
+            None if let Some(finding) = of(Aspect::Resolving) => {
+                finding.condition(RESOLVED_REFS, "True")
+            }
             None if is_readable => Condition::new(
                 RESOLVED_REFS,
                 "True",

@@ -163,8 +163,12 @@ impl Snapshot {
         let exposed_otherwise: Vec<ObjectKey> = ports.differing(&self.ports).cloned().collect();
         let mut concerned = changed;
         concerned.extend(exposed_otherwise.iter().cloned());
-        for subject in &touched {
-            self.dependents.collect(subject, &mut concerned);
+        let (secrets, namespaces) = world.secrets_seen_anew(&self.world);
+        let secrets = secrets.into_iter().map(Subject::Object);
+        let opened = |namespace| Subject::Namespace(Kind::Secret, namespace);
+        let unchanged = secrets.chain(namespaces.into_iter().map(opened));
+        for subject in touched.into_iter().chain(unchanged) {
+            self.dependents.collect(&subject, &mut concerned);
         }
         let mut next = Snapshot {
             world,

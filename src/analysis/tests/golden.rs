@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use imbl::OrdMap;
+use jiff::Timestamp;
+
 use super::{said, world};
 use crate::analysis::conditions::desired;
 use crate::analysis::examples::EXAMPLES;
 use crate::analysis::{RULES, Snapshot, diagnoses};
 use crate::api::kind::Kind;
+use crate::world::SecretAccess;
 
 fn cases() -> Vec<(String, Snapshot)> {
     let folder: PathBuf = [
@@ -26,7 +30,15 @@ fn cases() -> Vec<(String, Snapshot)> {
         .collect();
     files.sort();
     let name = |file: &PathBuf| file.file_stem().unwrap().to_string_lossy().into_owned();
-    let snapshot = |file: &PathBuf| Snapshot::new(world(&std::fs::read_to_string(file).unwrap()));
+    let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let snapshot = |file: &PathBuf| {
+        let mut world = world(&std::fs::read_to_string(file).unwrap()).at(now);
+        if name(file).ends_with("_not_read") {
+            let refused = OrdMap::unit("refused".into(), false);
+            world.set_secret_access(SecretAccess::In(refused));
+        }
+        Snapshot::new(world)
+    };
     files
         .iter()
         .map(|file| (name(file), snapshot(file)))

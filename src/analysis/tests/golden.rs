@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use imbl::OrdMap;
 use jiff::Timestamp;
 
-use super::{said, world};
+use super::{objects, said, world};
 use crate::analysis::conditions::desired;
-use crate::analysis::examples::EXAMPLES;
+use crate::analysis::examples::{self, EXAMPLES};
 use crate::analysis::{RULES, Snapshot, diagnoses};
 use crate::api::kind::Kind;
 use crate::world::SecretAccess;
@@ -96,7 +96,11 @@ fn every_code_has_an_example_that_yields_it() {
     let examples: Vec<&str> = EXAMPLES.iter().map(|(code, _)| *code).collect();
     assert_eq!(examples, Vec::from_iter(codes));
     for (code, manifest) in EXAMPLES {
-        let snapshot = Snapshot::new(world(manifest));
+        let mut world = examples::world();
+        for object in objects(manifest) {
+            world.apply(&object).unwrap();
+        }
+        let snapshot = Snapshot::new(world);
         let said = snapshot.all_messages();
         assert!(
             said.iter().any(|message| message.code == *code),

@@ -70,8 +70,10 @@ pub(super) fn of_gateway(
 fn namespaces(view: &View<'_>, gateway: &ObjectKey, spec: &GatewaySpec) -> BTreeSet<Arc<str>> {
     let services = view.exposures(gateway).iter();
     let services = services.map(|exposure| Arc::clone(&exposure.service.namespace));
+    let confined = view.settings().gateways_stay_in_their_namespace;
     let pods = view
         .pods(&spec.selector)
+        .filter(|pod| !confined || pod.namespace == gateway.namespace)
         .map(|pod| Arc::clone(&pod.namespace));
     pods.chain(services).collect()
 }

@@ -9,6 +9,7 @@ pub mod credentials;
 mod dependents;
 pub mod diagnoses;
 pub mod examples;
+pub mod gateway_status;
 mod message;
 mod preview;
 mod rules;

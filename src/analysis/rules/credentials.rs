@@ -192,6 +192,8 @@ pub(super) fn certificates_are_used_once(
     gateway: &Inspected<'_, GatewaySpec>,
     report: &mut Report<'_>,
 ) {
+    let confined = view.settings().gateways_stay_in_their_namespace;
+    let own = &gateway.key.namespace;
     let mut told = BTreeSet::new();
     for (index, server) in gateway.spec.servers.iter().enumerate() {
         let Some(used) = server.tls.as_ref().and_then(certificate) else {
@@ -201,7 +203,8 @@ pub(super) fn certificates_are_used_once(
             let spec = view
                 .object::<GatewaySpec>(other)
                 .and_then(|other| other.spec());
-            let Some(spec) = spec.filter(|_| other != gateway.key) else {
+            let may_share = other != gateway.key && (!confined || other.namespace == *own);
+            let Some(spec) = spec.filter(|_| may_share) else {
                 continue;
             };
             if selects(&gateway.spec.selector, &spec.selector) && told.insert(other) {

@@ -22,19 +22,31 @@ const CORE: &str = "type.googleapis.com/envoy.extensions";
 /// No limit: as long as connections are only passed on, the proxy must not be the one that refuses.
 const UNLIMITED: u32 = u32::MAX;
 
+/// The address families that the kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    /// IPv4 alone.
+    V4,
+    /// IPv4 and IPv6, whichever of them the pod has addresses of.
+    Dual,
+}
+
+/// The mark of connections that keep their client's address; rules of capture know it, and it is not configurable.
+const ORIGINAL_SOURCE_MARK: u32 = 1337;
+
 /// The whole bootstrap configuration.
 #[must_use]
-pub fn bootstrap(settings: &ProxySettings) -> Value {
+pub fn bootstrap(settings: &ProxySettings, stack: Stack) -> Value {
     let mut listeners = vec![
         http_listener(
             "metrics",
-            METRICS_PORT,
+            (METRICS_PORT, stack),
             "stats",
             &routes("/stats/prometheus", "prometheus_stats"),
         ),
         http_listener(
             "health",
-            HEALTH_PORT,
+            (HEALTH_PORT, stack),
             "agent",
             &routes("/healthz/ready", "agent"),
         ),
@@ -57,10 +69,19 @@ pub fn bootstrap(settings: &ProxySettings) -> Value {
             "INBOUND",
             "InboundPassthroughCluster",
         );
-        listeners.extend([capture_listener(outbound), capture_listener(inbound)]);
+        let (mut outbound, mut inbound) = (
+            capture_listener(outbound, stack),
+            capture_listener(inbound, stack),
+        );
+        if transparent(settings) {
+            outbound["transparent"] = json!(true);
+            inbound["transparent"] = json!(true);
+            keep_source(&mut inbound);
+        }
+        listeners.extend([outbound, inbound]);
         clusters.extend([
-            passthrough_cluster("PassthroughCluster", None),
-            inbound_passthrough_cluster(),
+            passthrough_cluster("PassthroughCluster"),
+            inbound_passthrough_cluster(stack),
         ]);
     }
     let mut bootstrap = json!({
@@ -102,6 +123,36 @@ fn address(address: &str, port: u16) -> Value {
     json!({"socket_address": {"address": address, "port_value": port}})
 }
 
+/// Binds a listener of IPv4 to every IPv6 address as well. Statistics go on to call it by the first.
+fn also_on_ipv6(listener: &mut Value, port: u16, stack: Stack) {
+    if stack == Stack::Dual {
+        listener["additional_addresses"] = json!([{"address": address("::", port)}]);
+    }
+}
+
+/// Whether inbound connections are handed over unchanged (TPROXY).
+fn transparent(settings: &ProxySettings) -> bool {
+    settings
+        .metadata
+        .get("INTERCEPTION_MODE")
+        .is_some_and(|mode| mode == "TPROXY")
+}
+
+/// Lets connections to the application come from the client's own address. It wins over the address that the cluster
+/// binds to.
+fn keep_source(listener: &mut Value) {
+    let filter = json!({
+        "name": "envoy.filters.listener.original_src",
+        "typed_config": {
+            "@type": format!("{CORE}.filters.listener.original_src.v3.OriginalSrc"),
+            "mark": ORIGINAL_SOURCE_MARK,
+        },
+    });
+    if let Some(filters) = listener["listener_filters"].as_array_mut() {
+        filters.push(filter);
+    }
+}
+
 fn tcp_proxy(cluster: &str) -> Value {
     json!([{
         "name": "envoy.filters.network.tcp_proxy",
@@ -117,7 +168,10 @@ fn tcp_proxy(cluster: &str) -> Value {
 ///
 /// A connection that was going to one of the two capture ports themselves was not redirected, or was redirected from
 /// there: passing it on would send it round for ever, so it ends in the black hole.
-fn capture_listener((name, port, direction, cluster): (&str, u16, &str, &str)) -> Value {
+fn capture_listener(
+    (name, port, direction, cluster): (&str, u16, &str, &str),
+    stack: Stack,
+) -> Value {
     let black_hole = |port: u16| {
         json!({
             "name": format!("{name}-blackhole-{port}"),
@@ -125,7 +179,7 @@ fn capture_listener((name, port, direction, cluster): (&str, u16, &str, &str)) -
             "filters": tcp_proxy("BlackHoleCluster"),
         })
     };
-    json!({
+    let mut listener = json!({
         "name": name,
         "address": address("0.0.0.0", port),
         "traffic_direction": direction,
@@ -135,21 +189,25 @@ fn capture_listener((name, port, direction, cluster): (&str, u16, &str, &str)) -
         }],
         "filter_chains": [black_hole(OUTBOUND_PORT), black_hole(INBOUND_PORT)],
         "default_filter_chain": {"name": format!("{name}-catchall-tcp"), "filters": tcp_proxy(cluster)},
-    })
+    });
+    also_on_ipv6(&mut listener, port, stack);
+    listener
 }
 
 /// An HTTP listener on every address.
 pub(super) fn http_listener(
     name: &str,
-    port: u16,
+    (port, stack): (u16, Stack),
     stat_prefix: &str,
     virtual_hosts: &Value,
 ) -> Value {
-    json!({
+    let mut listener = json!({
         "name": name,
         "address": address("0.0.0.0", port),
         "filter_chains": [{"filters": [http_filter(stat_prefix, virtual_hosts)]}],
-    })
+    });
+    also_on_ipv6(&mut listener, port, stack);
+    listener
 }
 
 /// The network filter that speaks HTTP.
@@ -198,8 +256,8 @@ fn static_cluster(name: &str, port: Option<u16>) -> Value {
 }
 
 /// A cluster whose endpoint is where the connection was going.
-fn passthrough_cluster(name: &str, source: Option<&str>) -> Value {
-    let mut cluster = json!({
+fn passthrough_cluster(name: &str) -> Value {
+    json!({
         "name": name,
         "type": "ORIGINAL_DST",
         "connect_timeout": "10s",
@@ -212,24 +270,27 @@ fn passthrough_cluster(name: &str, source: Option<&str>) -> Value {
             "max_retries": UNLIMITED,
             "track_remaining": true,
         }]},
-    });
-    if let Some(source) = source {
-        cluster["upstream_bind_config"] =
-            json!({"source_address": {"address": source, "port_value": 0}});
-    }
-    cluster
+    })
 }
 
-/// Connections to the application come from 127.0.0.6, by which the rules of capture know them.
-fn inbound_passthrough_cluster() -> Value {
-    passthrough_cluster("InboundPassthroughCluster", Some("127.0.0.6"))
+/// Connections to the application come from 127.0.0.6 or ::6, by which the rules of capture know them. Envoy takes
+/// the one of the destination's family.
+fn inbound_passthrough_cluster(stack: Stack) -> Value {
+    let source = |address: &str| json!({"address": address, "port_value": 0});
+    let mut bind = json!({"source_address": source("127.0.0.6")});
+    if stack == Stack::Dual {
+        bind["extra_source_addresses"] = json!([{"address": source("::6")}]);
+    }
+    let mut cluster = passthrough_cluster("InboundPassthroughCluster");
+    cluster["upstream_bind_config"] = bind;
+    cluster
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(role: Role) -> ProxySettings {
+    fn settings(role: Role, mode: &str) -> ProxySettings {
         let env = |name: &str| {
             let value = match name {
                 "POD_NAME" => "reviews-v1-7f44c4d57c-ksf9b",
@@ -240,17 +301,29 @@ mod tests {
             };
             Some(value.to_owned())
         };
-        let metadata = [("ISTIO_META_CLUSTER_ID".to_owned(), "Kubernetes".to_owned())];
+        let metadata = [
+            ("ISTIO_META_CLUSTER_ID".to_owned(), "Kubernetes".to_owned()),
+            ("ISTIO_META_INTERCEPTION_MODE".to_owned(), mode.to_owned()),
+        ];
         ProxySettings::read(role, &|_| None, &env, metadata.into_iter(), false).unwrap()
     }
 
     #[test]
     fn a_sidecar_passes_every_connection_on() {
-        insta::assert_json_snapshot!(bootstrap(&settings(Role::Sidecar)));
+        let settings = settings(Role::Sidecar, "REDIRECT");
+        insta::assert_json_snapshot!(bootstrap(&settings, Stack::V4));
+    }
+
+    #[test]
+    fn with_tproxy_a_sidecar_keeps_the_clients_address_in_both_families() {
+        let settings = settings(Role::Sidecar, "TPROXY");
+        let bootstrap = bootstrap(&settings, Stack::Dual);
+        insta::assert_json_snapshot!(bootstrap["static_resources"]);
     }
 
     #[test]
     fn a_router_has_its_listeners_from_a_file() {
-        insta::assert_json_snapshot!(bootstrap(&settings(Role::Router)));
+        let settings = settings(Role::Router, "REDIRECT");
+        insta::assert_json_snapshot!(bootstrap(&settings, Stack::V4));
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::bootstrap::{LISTENERS_DIR, LISTENERS_FILE, http_listener};
+use super::bootstrap::{LISTENERS_DIR, LISTENERS_FILE, Stack, http_listener};
 use crate::api::ports::OF_THE_PROXY;
 
 /// Where the chart mounts the file.
@@ -64,15 +64,20 @@ pub fn read_ports(text: &str) -> (Vec<u16>, Vec<String>) {
 /// The listeners for these ports, as the response of Envoy's listener discovery from a file. The version is the list
 /// itself: the same ports are the same version.
 #[must_use]
-pub fn listeners(ports: &[u16]) -> Value {
+pub fn listeners(ports: &[u16], stack: Stack) -> Value {
     let version: Vec<String> = ports.iter().map(u16::to_string).collect();
-    let resources: Vec<Value> = ports.iter().map(|port| listener(*port)).collect();
+    let resources: Vec<Value> = ports.iter().map(|port| listener(*port, stack)).collect();
     json!({"version_info": version.join(","), "resources": resources})
 }
 
-fn listener(port: u16) -> Value {
+fn listener(port: u16, stack: Stack) -> Value {
     let name = format!("0.0.0.0_{port}");
-    let mut listener = http_listener(&name, port, &format!("outbound_{name}"), &json!([]));
+    let mut listener = http_listener(
+        &name,
+        (port, stack),
+        &format!("outbound_{name}"),
+        &json!([]),
+    );
     listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
     listener["traffic_direction"] = json!("OUTBOUND");
     listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = json!([{
@@ -86,19 +91,21 @@ fn listener(port: u16) -> Value {
 pub(super) struct Listeners {
     ports_file: PathBuf,
     directory: PathBuf,
+    stack: Stack,
     written: Option<Vec<u16>>,
     told: Vec<String>,
 }
 
 impl Listeners {
     /// Makes the directory and writes the first version, which Envoy needs to find when it starts.
-    pub(super) fn start(ports_file: PathBuf, config_dir: &Path) -> Result<Self> {
+    pub(super) fn start(ports_file: PathBuf, config_dir: &Path, stack: Stack) -> Result<Self> {
         let directory = config_dir.join(LISTENERS_DIR);
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
         let mut listeners = Self {
             ports_file,
             directory,
+            stack,
             written: None,
             told: Vec::new(),
         };
@@ -145,7 +152,7 @@ impl Listeners {
         let file = self.directory.join(LISTENERS_FILE);
         // Not in the watched directory: Envoy would read the half-written file's neighbour for nothing.
         let new = self.directory.with_extension("new");
-        std::fs::write(&new, listeners(&ports).to_string())
+        std::fs::write(&new, listeners(&ports, self.stack).to_string())
             .with_context(|| format!("writing {}", new.display()))?;
         std::fs::rename(&new, &file)
             .with_context(|| format!("moving {} into place", file.display()))?;
@@ -207,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ports = dir.path().join("ports");
         std::fs::write(&ports, "8080").unwrap();
-        let mut gateway = Listeners::start(ports.clone(), dir.path()).unwrap();
+        let mut gateway = Listeners::start(ports.clone(), dir.path(), Stack::V4).unwrap();
         let obstacle = dir.path().join(LISTENERS_DIR).with_extension("new");
         std::fs::create_dir(&obstacle).unwrap();
         std::fs::write(&ports, "8088").unwrap();
@@ -226,7 +233,7 @@ mod tests {
 
     #[test]
     fn each_port_is_an_http_listener_without_routes() {
-        insta::assert_json_snapshot!(listeners(&[8088]));
+        insta::assert_json_snapshot!(listeners(&[8088], Stack::V4));
     }
 
     proptest! {

@@ -19,6 +19,6 @@ mod settings;
 mod status;
 mod tls;
 
-pub use bootstrap::bootstrap;
+pub use bootstrap::{Stack, bootstrap};
 pub use gateway::{listeners, read_ports};
 pub use settings::{ProxySettings, Role};

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::application::Application;
-use super::bootstrap::bootstrap;
+use super::bootstrap::{Stack, bootstrap};
 use super::cli::text;
 use super::client::Endpoint;
 use super::drain;
@@ -67,7 +67,8 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
     let listeners = status::bind(port)
         .await
         .with_context(|| format!("the agent's port {port}"))?;
-    let config = write_bootstrap(settings)?;
+    let stack = stack();
+    let config = write_bootstrap(settings, stack)?;
 
     let admin = Endpoint::local(settings.admin_port);
     let status = Arc::new(status_of(settings, &admin)?);
@@ -76,7 +77,7 @@ async fn supervise(settings: &ProxySettings, ports_file: PathBuf) -> Result<Exit
         tasks.spawn(status.clone().serve(listener));
     }
     if settings.role == Role::Router {
-        tasks.spawn(Listeners::start(ports_file, &settings.config_dir)?.watch());
+        tasks.spawn(Listeners::start(ports_file, &settings.config_dir, stack)?.watch());
     }
     let mut envoy = start(settings, &config)?;
 
@@ -138,11 +139,19 @@ fn status_of(settings: &ProxySettings, admin: &Endpoint) -> Result<Status> {
     ))
 }
 
-fn write_bootstrap(settings: &ProxySettings) -> Result<PathBuf> {
+/// Found by trying: a kernel may have IPv6 switched off in several ways.
+fn stack() -> Stack {
+    match std::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Stack::Dual,
+        Err(_) => Stack::V4,
+    }
+}
+
+fn write_bootstrap(settings: &ProxySettings, stack: Stack) -> Result<PathBuf> {
     let directory = &settings.config_dir;
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let path = directory.join("envoy-rev.json");
-    let text = serde_json::to_string_pretty(&bootstrap(settings))?;
+    let text = serde_json::to_string_pretty(&bootstrap(settings, stack))?;
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }

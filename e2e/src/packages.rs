@@ -67,6 +67,11 @@ const PACKAGES: &[Package] = &[
         need: Need::Network,
     },
     Package {
+        name: "nftables",
+        provides: "nft",
+        need: Need::Network,
+    },
+    Package {
         name: "util-linux",
         provides: "unshare",
         need: Need::Network,

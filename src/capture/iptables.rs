@@ -164,13 +164,13 @@ pub(super) fn wanted(
 
 /// The rule without its chain, a blank in front, as it is fed to the tools: in a hook it carries our comment unless its
 /// target tells that it is ours.
-fn fed_text(chain: Chain, rule: &Rule) -> String {
+pub(super) fn fed_text(chain: Chain, rule: &Rule) -> String {
     let marked = chain.is_hook() && !matches!(rule.target, Target::Jump(_));
     text_of(rule, marked.then(|| format!("-m comment --comment {OURS}")))
 }
 
 /// The rule without its chain, a blank in front.
-pub(super) fn rule_text(rule: &Rule) -> String {
+fn rule_text(rule: &Rule) -> String {
     text_of(rule, None)
 }
 

@@ -31,7 +31,7 @@ pub use options::{Backend, Options, Variant};
 pub use plan::plan;
 pub use routing::{Routing, routing};
 pub use rules::{
-    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, Table, Target,
+    Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, State, Table, Target,
 };
 pub use saved::{Saved, canonical};
 pub use settings::{

@@ -7,7 +7,6 @@ pub mod analyze;
 pub mod cluster;
 pub mod crds;
 pub mod explain;
-mod gateway;
 mod inject;
 pub mod manifests;
 
@@ -31,8 +30,6 @@ enum Command {
     Crds(crds::Arguments),
     /// Say why something is as it is: a diagnosis by its code, or a topic
     Explain(explain::Arguments),
-    /// What became of Gateways: their ports, certificates and routes
-    Gateway(gateway::Arguments),
     /// Add the sidecar to the workloads of a file, as the webhook would
     Inject(inject::Arguments),
 }
@@ -44,7 +41,6 @@ impl Arguments {
             Command::Analyze(analyze) => analyze.run(),
             Command::Crds(crds) => crds.run(),
             Command::Explain(explain) => explain.run(),
-            Command::Gateway(gateway) => gateway.run(),
             Command::Inject(inject) => inject.run(),
         };
         result.unwrap_or_else(|error| {

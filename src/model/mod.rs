@@ -7,7 +7,6 @@
 mod entries;
 mod host;
 mod index;
-mod mentions;
 mod pods;
 mod visibility;
 
@@ -21,7 +20,6 @@ pub use entries::{
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, HostIndex};
-pub use mentions::{Mention, Mentions, certificate, gateway_key};
 pub use pods::{Label, PodIndex, label, selects};
 pub use visibility::Visibility;
 
@@ -36,8 +34,6 @@ pub enum Subject {
     Pods(Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
-    /// Which objects name something, and what they say.
-    Mention(Mention),
 }
 
 /// Who speaks about a host.
@@ -61,7 +57,6 @@ pub struct Model {
     routes: HostIndex<Routes>,
     gateways: HostIndex<Served>,
     pods: PodIndex,
-    mentions: Mentions,
 }
 
 impl Model {
@@ -117,11 +112,6 @@ impl Model {
         &self.pods
     }
 
-    /// Objects by what they name.
-    pub fn mentions(&self) -> &Mentions {
-        &self.mentions
-    }
-
     fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
         let said = Said::by(world, key);
         put(&mut self.services, said.services, Topic::Services, touched);
@@ -129,8 +119,6 @@ impl Model {
         put(&mut self.routes, said.routes, Topic::Routes, touched);
         put(&mut self.gateways, said.gateways, Topic::Gateways, touched);
         self.pods.insert(key, &said.labels);
-        self.mentions.insert(key, &said.mentions);
-        touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 
@@ -141,8 +129,6 @@ impl Model {
         take(&mut self.routes, &said.routes, Topic::Routes, touched);
         take(&mut self.gateways, &said.gateways, Topic::Gateways, touched);
         self.pods.remove(key, &said.labels);
-        self.mentions.remove(key, &said.mentions);
-        touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 }
@@ -179,16 +165,12 @@ struct Said {
     routes: Vec<Routes>,
     gateways: Vec<Served>,
     labels: BTreeSet<Label>,
-    mentions: BTreeSet<Mention>,
 }
 
 impl Said {
     fn by(world: &World, key: &ObjectKey) -> Said {
         let settings = world.settings();
-        let mut said = Said {
-            mentions: mentions::by(world, key),
-            ..Said::default()
-        };
+        let mut said = Said::default();
         match key.kind {
             Kind::Service => {
                 said.services = world

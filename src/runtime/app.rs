@@ -39,7 +39,7 @@ use crate::{
         nodes,
         services::ServiceWriter,
         status::{self, StatusWriter},
-        watch::{self as watches, Definitions, Input, Source, States, Watch},
+        watch::{self as watches, Definitions, Input, States, Watch},
     },
     webhook::{self, inject::OwnerNotice},
     world::Controller,
@@ -226,30 +226,23 @@ impl App {
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
         let definitions = Definitions::default();
-        let namespaces = self.args.credential_namespaces();
-        let secrets = namespaces
-            .iter()
-            .map(|namespace| Source::secrets(namespace));
-        let sources: Vec<Source> = Kind::cluster_wide()
-            .map(Source::from)
-            .chain(secrets)
-            .collect();
-        for source in sources.clone() {
+        for kind in Kind::cluster_wide() {
             let (client, inputs) = (self.client.clone(), inputs.clone());
             let states = states.clone();
-            let name = format!("watch of {source}");
-            let is_config = source.kind == Kind::ConfigMap;
-            let mut watch = Watch::new(client, source, inputs, states, &definitions, &metrics);
-            if is_config {
+            let mut watch = Watch::new(client, kind, inputs, states, &definitions, &metrics);
+            if kind == Kind::ConfigMap {
                 // Of all ConfigMaps only the one with the injector's values says anything.
                 watch = watch.only(&self.args.namespace, &self.args.of_revision("outrigger"));
             }
-            self.tasks.spawn(name, watch.run(self.ending()));
+            self.tasks.spawn(
+                format!("watch of {}", kind.unique_plural()),
+                watch.run(self.ending()),
+            );
         }
         let settings = config.borrow().settings.clone();
         let forwarding = forward_settings(config.clone(), inputs.clone(), self.ending());
         self.tasks.spawn("settings", forwarding);
-        let mut engine = Engine::new(queue, settings, sources, &mut self.registry);
+        let mut engine = Engine::new(queue, settings, Kind::cluster_wide(), &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
             self.start_writers(&mut engine, inputs, leadership);
@@ -507,14 +500,11 @@ async fn report_watches(
     let mut waiting = Some(waiting);
     loop {
         let now = states.borrow_and_update().clone();
-        for (source, state) in &now {
+        for (kind, state) in &now {
             let denied = matches!(state, watches::State::Denied(_));
-            let consequence = match source.namespace {
-                Some(_) => "what names them is not checked",
-                None => "no status is written while verdicts need it",
-            };
-            let remark = denied.then(|| format!("{state}; {consequence}"));
-            readiness.remark(&source.to_string(), remark);
+            let remark =
+                denied.then(|| format!("{state}; no status is written while verdicts need it"));
+            readiness.remark(kind.plural(), remark);
         }
         if let Some(task) = &waiting {
             task.note(unlisted(&now));
@@ -533,7 +523,7 @@ fn unlisted(states: &States) -> String {
         .iter()
         .filter(|(_, state)| matches!(state, watches::State::Waiting | watches::State::Failing(_)));
     let texts: Vec<String> = unlisted
-        .map(|(source, state)| format!("{source} {state}"))
+        .map(|(kind, state)| format!("{} {state}", kind.plural()))
         .collect();
     if texts.is_empty() {
         return "the first snapshot".to_owned();

@@ -10,6 +10,8 @@ use outrigger_e2e::{command, tools, wait};
 
 /// The agent, as bound into every pod.
 const AGENT: &str = "/run/pod/outrigger-agent";
+/// Envoy, as bound into every pod.
+const ENVOY: &str = "/run/pod/envoy";
 /// Long for a machine under load; nothing here takes more than a second otherwise.
 pub const SOON: Duration = Duration::from_secs(30);
 /// The user that an application runs as, and the proxy's.
@@ -19,7 +21,9 @@ pub const PROXY: u32 = 1337;
 /// Answers every connection with who called and what was called, then closes it.
 const SERVER: &str = r#"
 import socket, sys
-listener = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+host, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+listener = socket.create_server((host, port), family=family)
 while True:
     connection, peer = listener.accept()
     local = connection.getsockname()
@@ -33,7 +37,7 @@ import socketserver, sys
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         self.rfile.read()
-socketserver.ThreadingTCPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 "#;
 
 /// Answers HTTP: 200 to `/ready`, 404 to anything else.
@@ -44,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if self.path == "/ready" else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
-http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+http.server.HTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 "#;
 
 /// Prints what a server sends until it closes.
@@ -62,16 +66,15 @@ pub struct Pod {
     /// Its first process, as seen from here.
     init: u32,
     pub address: String,
+    /// Its address of the other family, where [`Pod::dual_stack_pair`] gave it one.
+    pub address_v6: String,
 }
 
 impl Pod {
     /// Two pods that reach each other.
     pub fn pair() -> [Self; 2] {
         let pods = [Self::start("10.77.0.1"), Self::start("10.77.0.2")];
-        let [one, two] = [pods[0].init.to_string(), pods[1].init.to_string()];
-        let peer = ["peer", "name", "eth0", "netns", &two];
-        let link = ["link", "add", "eth0", "netns", &one, "type", "veth"];
-        command::output(Command::new("ip").args(link).args(peer)).unwrap();
+        Self::link(&pods, "eth0");
         for pod in &pods {
             pod.root(&[
                 "ip",
@@ -84,6 +87,23 @@ impl Pod {
             pod.root(&["ip", "link", "set", "eth0", "up"]);
         }
         pods
+    }
+
+    /// Two pods that reach each other over IPv4 and IPv6.
+    pub fn dual_stack_pair() -> [Self; 2] {
+        let pods = Self::pair();
+        for pod in &pods {
+            pod.ip(&format!("addr add {}/64 dev eth0 nodad\n", pod.address_v6));
+        }
+        pods
+    }
+
+    /// Links two pods by an interface of that name in each.
+    pub fn link(pods: &[Self; 2], name: &str) {
+        let [one, two] = [pods[0].init.to_string(), pods[1].init.to_string()];
+        let peer = ["peer", "name", name, "netns", &two];
+        let link = ["link", "add", name, "netns", &one, "type", "veth"];
+        command::output(Command::new("ip").args(link).args(peer)).unwrap();
     }
 
     fn start(address: &str) -> Self {
@@ -114,12 +134,17 @@ impl Pod {
             holder,
             init,
             address: address.to_owned(),
+            address_v6: address.replace("10.77.0.", "fd77::"),
         }
     }
 
-    /// A command inside, as that user and group.
+    /// A command inside, as a user and the group of the same number.
     pub fn command(&self, user: u32, words: &[&str]) -> Command {
-        let id = user.to_string();
+        self.command_as((user, user), words)
+    }
+
+    /// A command inside, as that user and group.
+    fn command_as(&self, (user, group): (u32, u32), words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args([
             "--target",
@@ -132,9 +157,9 @@ impl Pod {
         command.args([
             "setpriv",
             "--reuid",
-            &id,
+            &user.to_string(),
             "--regid",
-            &id,
+            &group.to_string(),
             "--clear-groups",
             "--",
         ]);
@@ -150,6 +175,29 @@ impl Pod {
     /// Runs the agent inside as root.
     pub fn agent(&self, words: &[&str]) -> Result<String, command::CommandError> {
         command::output(&mut self.command(0, &[&[AGENT], words].concat()))
+    }
+
+    /// Runs the agent inside as root, with these variables.
+    pub fn agent_with(
+        &self,
+        env: &[(&str, &str)],
+        words: &[&str],
+    ) -> Result<String, command::CommandError> {
+        let mut command = self.command(0, &[&[AGENT], words].concat());
+        command::output(command.envs(env.iter().copied()))
+    }
+
+    /// Runs commands of `ip` inside, one a line.
+    pub fn ip(&self, commands: &str) {
+        let mut batch = self.command(0, &["ip", "-batch", "-"]);
+        command::output_with_input(&mut batch, commands).unwrap();
+    }
+
+    /// Puts a file of its own over one of the machine's.
+    pub fn bind(&self, path: &str, text: &str) {
+        let own = format!("/run/pod{}", path.replace('/', "-"));
+        self.write(&own, text);
+        self.root(&["mount", "--bind", &own, path]);
     }
 
     /// Captures its traffic as injected pods do, with further flags.
@@ -188,17 +236,22 @@ impl Pod {
 
     /// Starts a server that tells who called.
     pub fn serve(&self, port: u16) -> Running {
-        self.start_server(SERVER, port)
+        self.serve_on("0.0.0.0", port)
+    }
+
+    /// The same on one address.
+    pub fn serve_on(&self, host: &str, port: u16) -> Running {
+        self.start_server(SERVER, host, port)
     }
 
     /// Starts a server that answers HTTP.
     pub fn serve_http(&self, port: u16) -> Running {
-        self.start_server(HTTP_SERVER, port)
+        self.start_server(HTTP_SERVER, "0.0.0.0", port)
     }
 
     /// Starts a server that keeps a connection open for as long as the client does.
     pub fn serve_silent(&self, port: u16) -> Running {
-        self.start_server(SILENT_SERVER, port)
+        self.start_server(SILENT_SERVER, "0.0.0.0", port)
     }
 
     /// Opens a connection from inside that lasts until what is returned is dropped.
@@ -214,9 +267,9 @@ impl Pod {
         Running::start(&mut self.command(APPLICATION, &words))
     }
 
-    fn start_server(&self, program: &str, port: u16) -> Running {
-        let server =
-            Running::start(&mut self.command(0, &["python3", "-c", program, &port.to_string()]));
+    fn start_server(&self, program: &str, host: &str, port: u16) -> Running {
+        let words = ["python3", "-c", program, host, &port.to_string()];
+        let server = Running::start(&mut self.command(0, &words));
         wait::until_true(SOON, "the server listens", || self.listens(port)).unwrap();
         server
     }
@@ -248,7 +301,7 @@ impl Pod {
 
     /// Starts the proxy as its user and waits until it is ready.
     pub fn proxy(&self, role: &str, more: &[&str], env: &[(&str, &str)]) -> Running {
-        let proxy = self.start_proxy(role, "/run/pod/envoy", more, env);
+        let proxy = self.start_proxy(role, ENVOY, more, env);
         self.agent(&["wait"]).unwrap();
         proxy
     }
@@ -256,6 +309,22 @@ impl Pod {
     /// Starts the proxy with some program as Envoy.
     pub fn start_proxy(
         &self,
+        role: &str,
+        envoy: &str,
+        more: &[&str],
+        env: &[(&str, &str)],
+    ) -> Running {
+        self.run_proxy((PROXY, PROXY), role, envoy, more, env)
+    }
+
+    /// Starts the proxy as that user and group.
+    pub fn start_proxy_as(&self, who: (u32, u32), role: &str, env: &[(&str, &str)]) -> Running {
+        self.run_proxy(who, role, ENVOY, &[], env)
+    }
+
+    fn run_proxy(
+        &self,
+        who: (u32, u32),
         role: &str,
         envoy: &str,
         more: &[&str],
@@ -272,7 +341,7 @@ impl Pod {
             "1",
         ];
         let logged = ["sh", "-c", r#"exec "$@" 2>/run/pod/proxy/log"#, "sh", AGENT];
-        let mut command = self.command(PROXY, &[&logged, &usual[..], more].concat());
+        let mut command = self.command_as(who, &[&logged, &usual[..], more].concat());
         Running::start(command.envs(env.iter().copied()))
     }
 
@@ -283,11 +352,14 @@ impl Pod {
 
     /// Whether something listens on that TCP port; asking makes no connection.
     pub fn listens(&self, port: u16) -> bool {
-        let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.init)).unwrap();
         let suffix = format!(":{port:04X}");
-        sockets.lines().skip(1).any(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            fields[1].ends_with(&suffix) && fields[3] == "0A"
+        ["tcp", "tcp6"].into_iter().any(|family| {
+            let file = format!("/proc/{}/net/{family}", self.init);
+            let sockets = std::fs::read_to_string(file).unwrap();
+            sockets.lines().skip(1).any(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                fields[1].ends_with(&suffix) && fields[3] == "0A"
+            })
         })
     }
 

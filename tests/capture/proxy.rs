@@ -2,7 +2,7 @@
 
 use outrigger_e2e::{command, requires, wait};
 
-use super::pod::{APPLICATION, Pod, SOON, only_child};
+use super::pod::{APPLICATION, PROXY, Pod, Running, SOON, only_child};
 
 /// Connections taken by the listener for outbound ones, and by the one for inbound ones.
 const OUTBOUND: &str = "listener.0.0.0.0_15001.downstream_cx_total";
@@ -247,5 +247,73 @@ fn a_proxy_that_may_end_when_idle_waits_for_its_connections_and_no_longer() {
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line)
             .unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+/// Two captured pods with addresses of both families, and their proxies.
+fn captured_pair(mode: &str) -> ([Pod; 2], [Running; 2]) {
+    let pods = Pod::dual_stack_pair();
+    for pod in &pods {
+        pod.capture(&["--dual-stack", "-m", mode]);
+    }
+    let env = [("ISTIO_META_INTERCEPTION_MODE", mode)];
+    // With TPROXY the proxy is root, as injection makes it: nobody else may use another's address.
+    let user = if mode == "TPROXY" { 0 } else { PROXY };
+    let proxies = [&pods[0], &pods[1]].map(|pod| {
+        let proxy = pod.start_proxy_as((user, PROXY), "sidecar", &env);
+        pod.agent(&["wait"]).unwrap();
+        proxy
+    });
+    (pods, proxies)
+}
+
+#[test]
+fn an_ipv6_connection_enters_both_proxies_and_arrives_where_it_was_going() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let ([client, server], _proxies) = captured_pair("REDIRECT");
+    let _server = server.serve_on("::", 9080);
+    let answer = client.connect(APPLICATION, &server.address_v6, 9080);
+    assert_eq!(answer.unwrap(), "from ::6 to fd77::2:9080\n");
+    assert_eq!((client.counter(OUTBOUND), client.counter(INBOUND)), (1, 0));
+    assert_eq!((server.counter(OUTBOUND), server.counter(INBOUND)), (0, 1));
+    // What is not captured is served on IPv6 as well.
+    for port in [15020, 15021] {
+        let (status, _) = client.http("GET", &server.address_v6, port, "/healthz/ready");
+        assert_eq!(status, 200, "port {port}");
+    }
+}
+
+#[test]
+fn with_tproxy_the_application_sees_the_clients_own_address() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let ([client, server], _proxies) = captured_pair("TPROXY");
+    let _servers = [
+        server.serve_on("0.0.0.0", 9080),
+        server.serve_on("::", 9081),
+    ];
+    for (port, address, peer) in [
+        (9080, &server.address, &client.address),
+        (9081, &server.address_v6, &client.address_v6),
+    ] {
+        let answer = client.connect(APPLICATION, address, port).unwrap();
+        assert_eq!(answer, format!("from {peer} to {address}:{port}\n"));
+    }
+    assert_eq!((client.counter(OUTBOUND), server.counter(INBOUND)), (2, 2));
+    // A call to the own address does not go round.
+    let answer = server.connect(APPLICATION, &server.address, 9080).unwrap();
+    assert_eq!(answer, "from 10.77.0.2 to 10.77.0.2:9080\n");
+    // Without the client's proxy it is the same.
+    client.agent(&["istio-clean-iptables"]).unwrap();
+    let answer = client.connect(APPLICATION, &server.address, 9080).unwrap();
+    assert_eq!(answer, "from 10.77.0.1 to 10.77.0.2:9080\n");
+    assert_eq!(server.counter(INBOUND), 3);
+    // To a port of capture itself: the proxy ends it.
+    for port in [15001, 15006] {
+        let ended = client.connect(APPLICATION, &server.address, port).unwrap();
+        assert_eq!(ended, "", "port {port}");
     }
 }

@@ -43,7 +43,7 @@ fn a_second_run_changes_nothing_and_other_settings_replace_the_first() {
     let Ok(()) = requires::network_namespaces() else {
         return;
     };
-    let [pod, _] = Pod::pair();
+    let [pod, _peer] = Pod::pair();
     let untouched = pod.rules("nat");
     pod.root(&[
         "iptables",
@@ -83,7 +83,7 @@ fn nothing_is_applied_where_a_value_is_wrong() {
     let Ok(()) = requires::network_namespaces() else {
         return;
     };
-    let [pod, _] = Pod::pair();
+    let [pod, _peer] = Pod::pair();
     let before = pod.rules("nat");
     let refused = pod
         .agent(&["istio-iptables", "-b", "80,http", "-i", "*"])
@@ -103,7 +103,7 @@ fn each_variant_of_iptables_takes_the_rules() {
     let Ok(()) = requires::network_namespaces() else {
         return;
     };
-    let [pod, _] = Pod::pair();
+    let [pod, _peer] = Pod::pair();
     for variant in ["nft", "legacy"] {
         let program = format!("iptables-{variant}-save");
         pod.capture(&["--force-iptables-binary", variant]);

@@ -46,8 +46,6 @@ pub struct Question {
     pub protocol: Protocol,
     /// The address it comes from; `None` for the one that the kernel would choose.
     pub source: Option<IpAddr>,
-    /// Its source port; rules look at it for answers of name servers only.
-    pub source_port: Option<u16>,
     /// Where it goes.
     pub destination: SocketAddr,
     /// Where the proxy sends a connection that the application opened: the endpoint behind a service's address.
@@ -145,6 +143,8 @@ pub struct Leg {
     pub source: Option<IpAddr>,
     /// Where it went.
     pub destination: SocketAddr,
+    /// The mark that its sender put on it; 0 for none.
+    pub mark: u32,
     /// The rules that matched, in order.
     pub steps: Vec<Step>,
     /// Owners of rules that could not be compared with the sender's, one being a name and the other a number.
@@ -248,7 +248,6 @@ struct Sent {
     origin: Origin,
     protocol: Protocol,
     source: Option<IpAddr>,
-    source_port: Option<u16>,
     destination: SocketAddr,
     mark: u32,
     invalid: bool,
@@ -266,7 +265,6 @@ impl Sent {
             origin: question.origin.clone(),
             protocol: question.protocol,
             source: question.source.or(chosen),
-            source_port: question.source_port,
             destination,
             mark: 0,
             invalid: question.invalid,
@@ -285,7 +283,6 @@ fn passed_on(
         origin: Origin::Proxy,
         protocol,
         source,
-        source_port: None,
         destination,
         mark,
         invalid: false,

@@ -11,7 +11,6 @@ use crate::capture::rules::{Direction, Match, OwnerKind, Protocol, State};
 pub(super) struct Packet {
     pub protocol: Protocol,
     pub source: Option<IpAddr>,
-    pub source_port: Option<u16>,
     pub destination: SocketAddr,
     /// Only where it was sent from this pod, and only before it has left the process: at the output hook.
     pub sender: Option<Sender>,
@@ -41,11 +40,12 @@ impl Packet {
                 address.is_some_and(|address| cidr.contains(address)) != *negated
             }
             Match::Port(direction, ports, negated) => {
-                let port = match direction {
-                    Direction::Source => self.source_port,
-                    Direction::Destination => Some(self.destination.port()),
+                // The source port is any; rules name one only to tell answers of DNS apart.
+                let listed = match direction {
+                    Direction::Source => false,
+                    Direction::Destination => ports.contains(&self.destination.port()),
                 };
-                port.is_some_and(|port| ports.contains(&port)) != *negated
+                listed != *negated
             }
             // A packet without a socket has no owner, and neither form of the match accepts it.
             Match::Owner(kind, id, negated) => self.sender.as_ref().is_some_and(|sender| {

@@ -68,7 +68,6 @@ fn from(origin: Origin, destination: &str) -> Question {
         origin,
         protocol: Protocol::Tcp,
         source: None,
-        source_port: None,
         destination: to(destination),
         endpoint: None,
         invalid: false,

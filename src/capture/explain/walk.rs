@@ -48,7 +48,6 @@ pub(super) fn walk(settings: &Settings, rules: &RuleSet, pod: &Pod, sent: &Sent)
         packet: Packet {
             protocol: sent.protocol,
             source: sent.source,
-            source_port: sent.source_port,
             destination: sent.destination,
             sender: sender.clone(),
             arrives_on: None,
@@ -72,6 +71,7 @@ pub(super) fn walk(settings: &Settings, rules: &RuleSet, pod: &Pod, sent: &Sent)
         protocol: sent.protocol,
         source,
         destination: sent.destination,
+        mark: sent.mark,
         steps: walk.steps,
         unclear: walk.unclear,
         end,
@@ -79,19 +79,30 @@ pub(super) fn walk(settings: &Settings, rules: &RuleSet, pod: &Pod, sent: &Sent)
 }
 
 impl Walk<'_> {
-    /// From the network: raw, mangle, then address translation, then the route.
+    /// From the network: raw, mangle, then address translation, then the route. What mangle has handed over is
+    /// translated all the same where a rule says so, which changes what the listener sees and not which one it is.
     fn arrives(&mut self) -> End {
+        let mut handed = false;
         self.packet.arrives_on = Some(self.pod.interface.clone());
         for table in [Table::Raw, Table::Mangle, Table::Nat] {
             // What belongs to no connection is not translated.
             if table == Table::Nat && self.packet.invalid {
                 continue;
             }
-            if let Some(end) = self.hook(table, Chain::Prerouting) {
-                return end;
+            match self.hook(table, Chain::Prerouting) {
+                Some(End::Inbound { transparent: true }) => handed = true,
+                Some(End::Outbound | End::Dns | End::Inbound { .. }) if handed => {
+                    return End::Inbound { transparent: false };
+                }
+                Some(end) => return end,
+                None => {}
             }
         }
-        self.delivered_or_forwarded()
+        if handed {
+            End::Inbound { transparent: true }
+        } else {
+            self.delivered_or_forwarded()
+        }
     }
 
     /// From a process: routed, raw, mangle (routed again if its mark changed), address translation (routed again if

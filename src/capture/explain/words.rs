@@ -117,7 +117,9 @@ impl Writer<'_> {
     fn printed(&self, step: &Step) -> String {
         let chain = self.chain(step.chain);
         match self.printer {
-            Printer::Iptables => format!("-A {chain}{}", iptables::rule_text(&step.rule)),
+            Printer::Iptables => {
+                format!("-A {chain}{}", iptables::fed_text(step.chain, &step.rule))
+            }
             Printer::Nftables => nftables::rule_text(&step.rule).trim_start().to_owned(),
         }
     }

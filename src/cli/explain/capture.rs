@@ -11,7 +11,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::init_container::{self, Injected};
 use crate::capture::explain::{self, Origin, Pod, Printer, Question, Sender};
 use crate::capture::{
-    DnsCapture, FLAGS, Family, Host, Interface, Owner, Protocol, RuleSet, Settings, plan,
+    DnsCapture, FLAGS, Family, Host, Interface, Owner, Protocol, RuleSet, Settings, captures_ipv6,
+    plan,
 };
 use crate::cli::cluster::Access;
 
@@ -72,6 +73,7 @@ pub struct Arguments {
     /// Chains and rules in the spelling of nft
     #[arg(long)]
     native_nftables: bool,
+    // After `access`, whose -i it takes.
     #[command(flatten)]
     flags: CaptureFlags,
 }
@@ -113,6 +115,8 @@ impl clap::FromArgMatches for CaptureFlags {
 
 impl clap::Args for CaptureFlags {
     fn augment_args(command: Command) -> Command {
+        // Here -i is that of istio-iptables; no mesh configuration is read.
+        let command = command.mut_arg("istio_namespace", |arg| arg.short(None).hide(true));
         let named = FLAGS.iter().filter(|flag| !flag.long.is_empty());
         named.fold(command, |command, flag| {
             let mut arg = Arg::new(flag.long)
@@ -224,12 +228,13 @@ impl Arguments {
             return RuleSet::default();
         }
         let mut host = Host {
-            ipv6: captures_ipv6(settings, &pod.addresses),
+            // Of a pod whose addresses are not known it is assumed.
+            ipv6: captures_ipv6(&pod.addresses, settings.dual_stack).unwrap_or(true),
             nameservers: self.host_dns.clone(),
         };
         if !host.ipv6 && Family::of(&self.dst.ip()) == Family::V6 {
             eprintln!(
-                "IPv6 is not captured in this pod: its first address is IPv4, and --dual-stack is off"
+                "IPv6 is not captured in this pod: it has IPv4 addresses too, and --dual-stack is off, or it has none of IPv6"
             );
             return RuleSet::default();
         }
@@ -267,7 +272,6 @@ impl Arguments {
                 Transport::Udp => Protocol::Udp,
             },
             source: self.src,
-            source_port: None,
             destination: self.dst,
             endpoint: self.endpoint,
             invalid: self.invalid,
@@ -282,14 +286,4 @@ fn owner(text: &str) -> Result<Owner, &'static str> {
 fn interface(text: &str) -> Result<Interface, &'static str> {
     text.parse()
         .map_err(|()| "allowed: the name of an interface, such as eth0")
-}
-
-/// Whether rules for IPv6 are applied: where the pod's first address is one or, with dual stack, any is. Of a pod
-/// whose addresses are not known that is assumed.
-fn captures_ipv6(settings: &Settings, addresses: &[IpAddr]) -> bool {
-    match addresses {
-        [] => true,
-        [first, ..] if !settings.dual_stack => first.is_ipv6(),
-        addresses => addresses.iter().any(IpAddr::is_ipv6),
-    }
 }

@@ -268,6 +268,24 @@ fn probes_and_hooks_of_every_kind_are_answered_and_a_broken_application_is_notic
 }
 
 #[test]
+fn a_pod_in_tproxy_mode_is_probed_and_sees_who_calls() {
+    let Some(stage) = product() else { return };
+    workloads(&stage);
+    apply(
+        &stage,
+        "workloads",
+        include_str!("injection/transparent.yaml"),
+    );
+    await_condition(&stage, "deployment/transparent", "condition=Available");
+    let callers = get(&stage, "pods --selector=app=target").unwrap();
+    let caller = callers["items"][0]["status"]["podIP"].as_str().unwrap();
+    let from = "deployment/target -c app";
+    let seen = || call(&stage, from, "http://transparent:8080/caller");
+    let seen = wait::until(SOON, "the transparent pod's Service", seen).unwrap();
+    assert_eq!(seen, caller);
+}
+
+#[test]
 fn a_namespace_that_forbids_what_capture_needs_is_told_on_the_deployment() {
     let Some(stage) = product() else { return };
     for level in ["restricted", "baseline"] {

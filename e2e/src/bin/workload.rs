@@ -81,32 +81,38 @@ async fn serve(base_port: u16) -> Result<()> {
     };
     let (plain, secured) = (listen(0).await?, listen(1).await?);
     let (tcp, grpc) = (listen(2).await?, listen(3).await?);
-    let http = accept(plain, &app, async |stream, peer, app| {
-        speak(stream, peer, app, false).await;
-    });
-    let https = accept(secured, &app, async move |stream, peer, app| {
-        if let Ok(stream) = tls.clone().accept(stream).await {
-            let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            speak(stream, peer, app, two).await;
-        }
-    });
-    let grpc = accept(grpc, &app, async |stream, peer, app| {
-        speak(stream, peer, app, true).await;
-    });
-    tokio::join!(http, https, grpc, touch(tcp, &app));
+    tokio::join!(
+        accept(plain, &app, Speech::Http),
+        accept(secured, &app, Speech::Https(tls)),
+        accept(grpc, &app, Speech::Http2),
+        touch(tcp, &app),
+    );
     Ok(())
 }
 
-/// Serves connections one after the other: those of tests are short.
-async fn accept(
-    listener: TcpListener,
-    app: &Arc<App>,
-    mut serve: impl AsyncFnMut(tokio::net::TcpStream, SocketAddr, &Arc<App>),
-) {
+/// What is spoken on a port.
+#[derive(Clone)]
+enum Speech {
+    Http,
+    Http2,
+    Https(TlsAcceptor),
+}
+
+async fn accept(listener: TcpListener, app: &Arc<App>, speech: Speech) {
     while let Ok((stream, peer)) = listener.accept().await {
-        let served = serve(stream, peer, app);
-        // Whoever connects and says nothing must not keep the others waiting.
-        let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
+        let (app, speech) = (Arc::clone(app), speech.clone());
+        tokio::spawn(async move {
+            match speech {
+                Speech::Http => speak(stream, peer, &app, false).await,
+                Speech::Http2 => speak(stream, peer, &app, true).await,
+                Speech::Https(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        speak(stream, peer, &app, two).await;
+                    }
+                }
+            }
+        });
     }
 }
 

@@ -105,7 +105,8 @@ impl Metrics {
         };
         let (envoy, applications) =
             tokio::join!(self.of_envoy(query, end), self.of_application(headers, end));
-        self.tell(applications.iter().find_map(|part| part.as_ref().err()));
+        let failed = applications.iter().find_map(|part| part.as_ref().err());
+        let failed = failed.cloned();
         let envoy = self.or_count(envoy, Source::Envoy);
         let parts = applications.into_iter();
         let parts: Vec<Part> = parts
@@ -119,14 +120,15 @@ impl Metrics {
         let own = self.own.clone();
         // Megabytes of text: probes must not wait for it.
         let merged = tokio::task::spawn_blocking(move || merge(&own, envoy, parts, format)).await;
-        match merged {
-            Ok(text) => Ok((content_type, text.into())),
-            Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
-        }
+        let Ok((text, refused)) = merged else {
+            return Err(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        self.tell(failed.or(refused));
+        Ok((content_type, text.into()))
     }
 
     /// Says once that the application's metrics are missing and why, and once that they are there again.
-    fn tell(&self, problem: Option<&Problem>) {
+    fn tell(&self, problem: Option<Problem>) {
         if self.missing.swap(problem.is_some(), Ordering::Relaxed) == problem.is_some() {
             return;
         }
@@ -210,26 +212,34 @@ impl Target {
     }
 }
 
-/// One exposition out of all that was had. A side whose text is none costs only itself.
-fn merge(own: &Own, envoy: Option<Part>, applications: Vec<Part>, format: Format) -> String {
+/// One exposition out of all that was had, and why a text of the application is none: that costs only itself.
+fn merge(
+    own: &Own,
+    envoy: Option<Part>,
+    applications: Vec<Part>,
+    format: Format,
+) -> (String, Option<Problem>) {
     let sides = envoy.into_iter().map(|part| (Source::Envoy, part));
     let sides = sides.chain(
         applications
             .into_iter()
             .map(|part| (Source::Application, part)),
     );
-    let mut merged = Merged::new(format);
+    let (mut merged, mut refused) = (Merged::new(format), None);
     for (source, part) in sides {
         if let Err(problem) = merged.add(&part.text, part.format) {
             own.scrape_failed(source);
             debug!(?source, "metrics are missing: {problem}");
+            if source == Source::Application {
+                refused = Some(problem.to_string());
+            }
         }
     }
     // Last, so that the failures of this very scrape are among them.
     if let Err(problem) = merged.add(&own.exposition(), Format::Text) {
         debug!("the agent's own metrics: {problem}");
     }
-    merged.finish()
+    (merged.finish(), refused)
 }
 
 fn part(answer: Answer, from: &str) -> Result<Part, Problem> {

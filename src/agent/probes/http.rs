@@ -61,6 +61,7 @@ async fn verdict(
     Ok(Verdict {
         status: answer.status,
         body: answer.body,
+        answered: true,
     })
 }
 

@@ -27,8 +27,10 @@ use super::application::Application;
 pub(super) struct Verdict {
     /// The application's own status where it speaks HTTP; else 200 or 500.
     pub(super) status: StatusCode,
-    /// The beginning of the application's answer, or why the probe failed.
+    /// The beginning of the application's answer, or why there is none.
     pub(super) body: Bytes,
+    /// The application gave this answer itself.
+    answered: bool,
 }
 
 impl Verdict {
@@ -36,6 +38,7 @@ impl Verdict {
         Self {
             status: StatusCode::OK,
             body: Bytes::new(),
+            answered: false,
         }
     }
 
@@ -43,6 +46,7 @@ impl Verdict {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             body: reason.into().into(),
+            answered: false,
         }
     }
 
@@ -113,6 +117,7 @@ impl AppProbes {
             return Verdict {
                 status: StatusCode::BAD_REQUEST,
                 body: format!("no probe is known as {path}\n").into(),
+                answered: false,
             };
         };
         let verdict = match &entry.original {
@@ -156,9 +161,14 @@ impl Entry {
             return;
         }
         if fails {
-            let reason = String::from_utf8_lossy(&verdict.body);
-            let reason: String = reason.trim().chars().take(200).collect();
-            warn!(path, status = %verdict.status, %reason, "the application's probe fails");
+            // The application's own words may be for its readers only.
+            let reason = if verdict.answered {
+                "its answer".into()
+            } else {
+                String::from_utf8_lossy(&verdict.body)
+            };
+            let reason = reason.trim();
+            warn!(path, status = %verdict.status, reason, "the application's probe fails");
         } else {
             info!(path, "the application's probe succeeds again");
         }

@@ -1,8 +1,9 @@
 //! The webhooks' certificates: made, published, healed, and not touched when they are somebody else's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use outrigger::kubernetes::certificates::issue;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use outrigger::kubernetes::certificates::{issue, material::Material};
 use outrigger_e2e::cluster::Cluster as _;
 use outrigger_e2e::wait;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -158,6 +159,24 @@ fn serves_what_is_in_the_secret(cluster: &ControlPlane, daemon: &Daemon) -> Resu
     Ok(served.to_vec())
 }
 
+/// Signs a new serving certificate with the root in the Secret and puts it there, as the leader does.
+fn renew_leaf(cluster: &ControlPlane) {
+    let secret = read(cluster, NAMESPACE, &format!("secret/{SECRET}")).unwrap();
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let names = Material::read(&secret).unwrap().leaf.names;
+    let data = issue::leaf(&secret.data.unwrap(), &names, jiff::Timestamp::now()).unwrap();
+    replace_data(cluster, &data);
+}
+
+/// Puts this content into the Secret.
+pub(super) fn replace_data(cluster: &ControlPlane, data: &BTreeMap<String, ByteString>) {
+    let patch = serde_json::json!({ "data": data }).to_string();
+    let secret = format!("secret/{SECRET}");
+    cluster
+        .kubectl(&["patch", &secret, "-n", NAMESPACE, "-p", &patch])
+        .unwrap();
+}
+
 #[test]
 fn both_replicas_serve_a_new_certificate_without_a_restart() {
     let installed = Installed::exclusive();
@@ -167,9 +186,7 @@ fn both_replicas_serve_a_new_certificate_without_a_restart() {
         .each_ref()
         .map(|replica| serves_what_is_in_the_secret(cluster, replica).unwrap());
     assert_eq!(before[0], before[1]);
-    cluster
-        .kubectl(&["delete", &format!("secret/{SECRET}"), "-n", NAMESPACE])
-        .unwrap();
+    renew_leaf(cluster);
     let follows = |replica: &Daemon| {
         let served = serves_what_is_in_the_secret(cluster, replica)?;
         ensure!(served != before[0], "the old certificate");
@@ -184,4 +201,60 @@ fn both_replicas_serve_a_new_certificate_without_a_restart() {
         replica.wait_for_metric("outrigger_webhook_self_check", 1.0);
         assert!(replica.is_running());
     }
+}
+
+#[test]
+fn a_secret_that_is_deleted_or_damaged_by_hand_comes_back_as_it_was() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let daemon = installed.daemon("restored");
+    let secret = format!("secret/{SECRET}");
+    let content = || -> Result<Value> { Ok(read(cluster, NAMESPACE, &secret)?["data"].clone()) };
+    let before = content().unwrap();
+    let comes_back = |how: &[&str]| {
+        cluster.kubectl(how).unwrap();
+        wait::until(SOON, "the Secret is as it was", || {
+            let now = content()?;
+            ensure!(now == before, "it is not");
+            Ok(())
+        })
+        .unwrap();
+    };
+    comes_back(&["delete", &secret, "-n", NAMESPACE]);
+    let damage = r#"{"data":{"tls.crt":"bm9uZQ=="}}"#;
+    comes_back(&["patch", &secret, "-n", NAMESPACE, "-p", damage]);
+    serves_what_is_in_the_secret(cluster, &daemon).unwrap();
+}
+
+#[test]
+fn a_new_root_is_published_beside_the_old_one_when_people_ask_for_it() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let daemon = installed.daemon("renewed-root");
+    let secret = format!("secret/{SECRET}");
+    let text = |name| String::from_utf8(file(cluster, name).unwrap()).unwrap();
+    let (roots_before, leaf) = (text("ca.crt"), text("tls.crt"));
+    let ask = "outrigger.dev/renew-root=true";
+    cluster
+        .kubectl(&["annotate", &secret, "-n", NAMESPACE, ask])
+        .unwrap();
+    wait::until(SOON, "there is a new root", || {
+        let roots = text("ca.crt");
+        ensure!(roots != roots_before, "the old ones");
+        ensure!(roots.contains(roots_before.trim()), "the old ones are gone");
+        Ok(())
+    })
+    .unwrap();
+    wait_until_published(cluster);
+    assert_eq!(
+        text("tls.crt"),
+        leaf,
+        "the old root's certificate serves on"
+    );
+    serves_what_is_in_the_secret(cluster, &daemon).unwrap();
+    let annotations = read(cluster, NAMESPACE, &secret).unwrap()["metadata"]["annotations"].clone();
+    assert!(
+        annotations.get("outrigger.dev/renew-root").is_none(),
+        "{annotations}"
+    );
 }

@@ -1,18 +1,24 @@
 //! The certificates of the webhooks: made and renewed by the leader, served by every replica.
 //!
-//! They live in one Secret. Every replica watches it and serves what it holds without a restart. A Secret that
+//! They live in one Secret. Every replica watches it and serves what it holds without a restart, and remembers it: one
+//! that was deleted by hand comes back as it was. A Secret that
 //! somebody else provides (cert-manager: no [`material::MARKER`]) is served as it is and never written.
 
 pub mod issue;
 pub mod material;
 pub mod plan;
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
     api::PostParams,
@@ -38,6 +44,9 @@ use super::lease::{Leadership, WriteError};
 const RETRY: Duration = Duration::from_secs(5);
 /// When clocks are compared again although nothing is due: a sleep of weeks would not notice that a clock was set.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Annotation by which people ask for a new root: it is published beside the old one, and signs an hour later.
+const RENEW: &str = "outrigger.dev/renew-root";
 
 /// Answers TLS handshakes with the current certificate; none is answered before there is one.
 #[derive(Debug, Default)]
@@ -78,6 +87,8 @@ pub struct Certificates {
     state: watch::Sender<State>,
     /// The Secret as last seen; `None` while it is not known.
     live: Option<Option<Secret>>,
+    /// The last content of a Secret of our own that could be read: what clients trust and replicas serve.
+    remembered: Option<BTreeMap<String, ByteString>>,
     metrics: Metrics,
 }
 
@@ -128,6 +139,7 @@ impl Certificates {
             served: Arc::clone(&served),
             state,
             live: None,
+            remembered: None,
             metrics,
         };
         (keeper, served, receiver)
@@ -158,6 +170,11 @@ impl Certificates {
     fn learn(&mut self, secret: Option<Secret>) {
         let place = format!("Secret {}/{}", self.settings.namespace, self.settings.name);
         let read = secret.as_ref().map(Material::read);
+        if let (Some(secret), Some(Ok(_))) = (&secret, &read) {
+            self.remembered = material::is_generated(secret)
+                .then(|| secret.data.clone())
+                .flatten();
+        }
         self.live = Some(secret);
         self.state.send_modify(|state| match read {
             None => {
@@ -226,21 +243,33 @@ impl Certificates {
             name,
             names,
         } = &self.settings;
-        let make = |data| issue::secret(namespace, name, data);
+        // What was deleted or damaged by hand comes back as it was: with a new root calls would fail from the moment
+        // it is served until it is published.
+        let restored = || match &self.remembered {
+            Some(data) => Ok(data.clone()),
+            None => issue::everything(names, now),
+        };
         let Some(live) = live else {
-            return Ok(Due::Write(Box::new(make(issue::everything(names, now)?))));
+            let secret = issue::secret(namespace, name, restored()?);
+            return Ok(Due::Write(Box::new(secret)));
         };
         if !material::is_generated(live) {
             return Ok(Due::Nothing(LOOK_AGAIN));
         }
         let mut secret = live.clone();
         let data = live.data.clone().unwrap_or_default();
-        // A Secret of our own that can't be read any more is made anew.
         let Ok(material) = Material::read(live) else {
-            secret.data = Some(issue::everything(names, now)?);
+            secret.data = Some(restored()?);
             return Ok(Due::Write(Box::new(secret)));
         };
-        secret.data = Some(match plan::next_step(&material, names, now) {
+        let asked = secret.metadata.annotations.as_mut();
+        let asked = asked.is_some_and(|annotations| annotations.remove(RENEW).is_some());
+        let step = if asked {
+            Step::RenewRoot
+        } else {
+            plan::next_step(&material, names, now)
+        };
+        secret.data = Some(match step {
             Step::Keep { until } => {
                 let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 return Ok(Due::Nothing(wait.clamp(RETRY, LOOK_AGAIN)));

@@ -4,6 +4,7 @@
 //! output goes to stdout, remarks and errors to stderr, and an error ends the program with status 1.
 
 pub mod analyze;
+mod check;
 pub mod cluster;
 pub mod crds;
 pub mod explain;
@@ -26,6 +27,8 @@ pub struct Arguments {
 enum Command {
     /// Analyse manifests: validity of each object, and what they say about each other
     Analyze(analyze::Arguments),
+    /// Look whether a cluster is as it should be
+    Check(check::Arguments),
     /// Print the CustomResourceDefinitions of networking.istio.io
     Crds(crds::Arguments),
     /// Say why something is as it is: a diagnosis by its code, or a topic
@@ -39,6 +42,7 @@ impl Arguments {
     pub fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Analyze(analyze) => analyze.run(),
+            Command::Check(check) => check.run(),
             Command::Crds(crds) => crds.run(),
             Command::Explain(explain) => explain.run(),
             Command::Inject(inject) => inject.run(),

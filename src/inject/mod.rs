@@ -15,6 +15,7 @@ pub mod explain;
 mod injection;
 mod merge;
 pub mod namespace;
+pub mod nodes;
 mod openshift;
 mod order;
 mod overrides;

@@ -154,7 +154,7 @@ impl Injector {
                 reason,
                 surprises,
             }) => {
-                self.metrics.success.inc();
+                self.metrics.succeed(reason.as_str());
                 log_decision(review, pod, "injected", reason.as_str());
                 self.tell(review, pod, &surprises);
                 review.allow(Some(&patch::diff(pod, &injected)), &texts(&surprises))
@@ -283,7 +283,7 @@ struct ReasonLabel {
 #[derive(Debug)]
 struct Metrics {
     requests: Counter,
-    success: Counter,
+    success: Family<ReasonLabel, Counter>,
     failure: Family<ReasonLabel, Counter>,
     skip: Family<ReasonLabel, Counter>,
     time: Histogram,
@@ -294,7 +294,7 @@ impl Metrics {
     fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Counter::default(),
-            success: Counter::default(),
+            success: Family::default(),
             failure: Family::default(),
             skip: Family::default(),
             // 50 µs to 0.8 s.
@@ -313,7 +313,7 @@ impl Metrics {
         );
         registry.register(
             "sidecar_injection_success",
-            "Pods that were given a proxy",
+            "Pods that were given a proxy, by reason",
             metrics.success.clone(),
         );
         registry.register(
@@ -340,6 +340,13 @@ impl Metrics {
             reason: reason.to_owned(),
         };
         self.failure.get_or_create(&label).inc();
+    }
+
+    fn succeed(&self, reason: &str) {
+        let label = ReasonLabel {
+            reason: reason.to_owned(),
+        };
+        self.success.get_or_create(&label).inc();
     }
 
     fn skip(&self, reason: &str) {

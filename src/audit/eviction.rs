@@ -18,8 +18,8 @@ use crate::world::{Controller, ObjectKey, PodSpec, World};
 const AGE: SignedDuration = SignedDuration::from_secs(30);
 /// From one eviction of a controller's pods to the next.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
-/// For how long after an eviction a new pod of the controller counts as the one that was made again.
-const REPLACED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// For how long an eviction is remembered at least: the pod that is made again may be long in coming.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 /// The time for which the budget is.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -53,6 +53,8 @@ pub struct Eviction {
     pub controller: Controller,
     /// Why, for people.
     pub why: String,
+    /// The uids of all pods that the controller has now: any other one is made later.
+    siblings: BTreeSet<String>,
 }
 
 /// A controller whose pods are left alone from now on.
@@ -87,7 +89,9 @@ pub struct History {
 #[derive(Debug, Clone)]
 struct Attempt {
     at: Timestamp,
-    granted: bool,
+    /// The uids of the pods that were there at the last eviction that was granted. Times would not tell which came
+    /// later: those of pods are of another clock.
+    before: Option<BTreeSet<String>>,
     given_up: bool,
 }
 
@@ -100,14 +104,15 @@ impl History {
 
     /// Notes that an eviction was asked for, whether or not it was granted: a refusal is not asked again at once.
     pub fn note(&mut self, eviction: &Eviction, granted: bool, now: Timestamp) {
-        let attempt = Attempt {
+        let uid = eviction.controller.uid.clone();
+        let attempt = self.controllers.entry(uid).or_insert(Attempt {
             at: now,
-            granted,
+            before: None,
             given_up: false,
-        };
-        self.controllers
-            .insert(eviction.controller.uid.clone(), attempt);
+        });
+        attempt.at = now;
         if granted {
+            attempt.before = Some(eviction.siblings.clone());
             self.recent.push_back(now);
         }
     }
@@ -117,9 +122,9 @@ impl History {
         let Some(attempt) = self.controllers.get_mut(&candidate.controller.uid) else {
             return false;
         };
-        let since = candidate.created.duration_since(attempt.at);
-        let made_again = since > SignedDuration::ZERO && since < REPLACED_WITHIN;
-        let news = attempt.granted && made_again && !attempt.given_up;
+        let before = attempt.before.as_ref();
+        let made_again = before.is_some_and(|before| !before.contains(&candidate.finding.uid));
+        let news = made_again && !attempt.given_up;
         attempt.given_up |= news;
         news
     }
@@ -145,7 +150,7 @@ impl History {
             .filter_map(|finding| Some(finding.controller.as_ref()?.uid.as_str()))
             .collect();
         self.controllers.retain(|uid, attempt| {
-            found.contains(uid.as_str()) || now.duration_since(attempt.at) < REPLACED_WITHIN
+            found.contains(uid.as_str()) || now.duration_since(attempt.at) < REMEMBERED
         });
     }
 }
@@ -176,8 +181,10 @@ pub fn plan(
         let old_enough = now.duration_since(candidate.created) >= AGE;
         // A pod that isn't ready serves nobody: it need not wait for the others, nor they for it.
         let settled = !candidate.ready || !unsettled.contains(uid);
-        if in_budget && old_enough && settled && !history.holds_back(uid, now) {
-            evictions.entry(uid).or_insert_with(|| candidate.eviction());
+        let may = candidate.runs && in_budget && old_enough && settled;
+        if may && !history.holds_back(uid, now) {
+            let eviction = || candidate.eviction(world);
+            evictions.entry(uid).or_insert_with(eviction);
         }
     }
     Plan {
@@ -191,6 +198,7 @@ struct Candidate<'a> {
     finding: &'a Finding,
     controller: &'a Controller,
     created: Timestamp,
+    runs: bool,
     ready: bool,
 }
 
@@ -206,17 +214,24 @@ impl<'a> Candidate<'a> {
         let kind = (controller.api_version.as_str(), controller.kind.as_str());
         let pod = world.get::<PodSpec>(&finding.pod)?;
         let spec = pod.spec()?;
-        let runs = spec.phase == "Running";
         Some(Self {
             finding,
-            controller: Some(controller).filter(|_| runs && REMAKERS.contains(&kind))?,
+            controller: Some(controller).filter(|_| REMAKERS.contains(&kind))?,
             created: pod.meta.created?,
+            runs: spec.phase == "Running",
             ready: spec.ready == Some(true),
         })
     }
 
-    fn eviction(&self) -> Eviction {
+    fn eviction(&self, world: &World) -> Eviction {
+        let siblings = world
+            .in_namespace::<PodSpec>(&self.finding.pod.namespace)
+            .filter(|(_, pod)| {
+                pod.spec().and_then(|spec| spec.controller.as_ref()) == Some(self.controller)
+            })
+            .map(|(_, pod)| pod.meta.uid.clone());
         Eviction {
+            siblings: siblings.collect(),
             pod: self.finding.pod.clone(),
             uid: self.finding.uid.clone(),
             controller: self.controller.clone(),

@@ -17,6 +17,7 @@ use crate::{
     inject::{
         Config,
         expectation::{self, Expectation, Injected, PROXY_CONTAINER},
+        namespace::Match,
         policy::Reason,
         surroundings::{ProxyConfigs, Surroundings},
     },
@@ -39,7 +40,9 @@ pub struct Finding {
     pub controller: Option<Controller>,
     /// What is wrong.
     pub problem: Problem,
-    /// Why it should have a proxy.
+    /// Why the API server would ask about it; never [`Match::No`].
+    pub called: Match,
+    /// Why it would be given a proxy then.
     pub reason: Reason,
 }
 
@@ -178,6 +181,7 @@ fn finding(
         uid: pod.meta.uid.clone(),
         controller: controller.cloned(),
         problem,
+        called: expected.called,
         reason: expected.decision.reason,
     })
 }

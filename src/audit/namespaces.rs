@@ -1,7 +1,7 @@
 //! Namespaces whose labels say two things.
 
 use crate::{
-    inject::namespace::SWITCHES,
+    inject::namespace,
     world::{NamespaceSpec, ObjectKey, World},
 };
 
@@ -20,21 +20,16 @@ pub struct Contradiction {
 
 /// All namespaces whose two switches of injection are set and differ.
 pub fn contradictions(world: &World) -> Vec<Contradiction> {
-    let [own, istio] = SWITCHES;
     world
         .all::<NamespaceSpec>()
         .iter()
         .filter_map(|(key, namespace)| {
-            let labels = &namespace.meta.labels;
-            let (ours, theirs) = (labels.get(own)?, labels.get(istio)?);
-            (ours != theirs).then(|| Contradiction {
+            let text = namespace::contradiction(&namespace.meta.labels)?;
+            Some(Contradiction {
                 namespace: key.clone(),
                 uid: namespace.meta.uid.clone(),
                 resource_version: namespace.meta.resource_version.clone(),
-                text: format!(
-                    "labels {own}={ours} and {istio}={theirs} mean the same switch and differ: no pod of this namespace \
-                     gets a proxy until both say enabled or one of them is removed"
-                ),
+                text,
             })
         })
         .collect()

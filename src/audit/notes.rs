@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Problem};
-use crate::world::{Controller, ObjectKey};
+use crate::{
+    inject::namespace::Match,
+    world::{Controller, ObjectKey},
+};
 
 /// How many pods a note names.
 const NAMED: usize = 3;
@@ -80,14 +83,27 @@ fn text(group: &[&Finding]) -> String {
     };
     match &first.problem {
         Problem::Missing => format!(
-            "no proxy in {who}, where one should be ({}): made while the injection webhook was not asked, or before \
-             injection was switched on",
+            "no proxy in {who}, where one should be ({}, and {}): made while the injection webhook was not asked, or \
+             before injection was switched on",
+            asked(first.called),
             first.reason
         ),
         Problem::Outdated(_) => format!("an old proxy in {who}: {}", first.problem),
         Problem::Foreign => {
             format!("the proxy of another mesh in {who}, where Outrigger's would be now")
         }
+    }
+}
+
+/// Why the API server would ask about a pod.
+fn asked(called: Match) -> &'static str {
+    match called {
+        Match::Namespace => "its namespace is switched on",
+        Match::NamespaceRevision => "its namespace chooses this revision",
+        Match::Pod => "it opts in",
+        Match::PodRevision => "it chooses this revision",
+        Match::Default => "pods are injected where nothing says otherwise",
+        Match::No => "nothing asks about it",
     }
 }
 

@@ -218,8 +218,8 @@ fn all_pods_of_a_controller_share_a_note_and_a_bare_pod_has_its_own() {
         text
     });
     insta::assert_snapshot!(text, @"
-    - ProxyMissing: no proxy in this pod, where one should be (the policy is `enabled`): made while the injection webhook was not asked, or before injection was switched on
-    web ProxyMissing: no proxy in pods web-1, web-2, web-3 and 2 more, where one should be (the policy is `enabled`): made while the injection webhook was not asked, or before injection was switched on
+    - ProxyMissing: no proxy in this pod, where one should be (its namespace is switched on, and the policy is `enabled`): made while the injection webhook was not asked, or before injection was switched on
+    web ProxyMissing: no proxy in pods web-1, web-2, web-3 and 2 more, where one should be (its namespace is switched on, and the policy is `enabled`): made while the injection webhook was not asked, or before injection was switched on
     web ProxyOutdated: an old proxy in pod web-9: istio-proxy has image hub/proxyv2:0.9, would have hub/proxyv2:1; istio-init has image hub/proxyv2:0.9, would have hub/proxyv2:1
     ");
     assert!(
@@ -439,6 +439,24 @@ fn a_pod_that_comes_back_as_it_was_ends_the_evictions_of_its_controller_and_says
     let healed = shop([good("web-2"), good("web-3")]);
     evict(&healed, &mut history, EVERYTHING, after(200_000));
     assert_eq!(history.given_up(), 0);
+}
+
+#[test]
+fn a_pod_that_was_made_again_is_known_by_its_uid_whatever_the_clocks_say_and_refusals_lie_between()
+{
+    let mut world = shop([pod("web-1", json!({})), pod("web-2", json!({}))]);
+    let mut history = History::default();
+    evict(&world, &mut history, EVERYTHING, after(60));
+    let found = findings(&world, &config(json!({})));
+    let refused = plan(&world, &found, EVERYTHING, &mut history, after(100));
+    history.note(&refused.evictions[0], false, after(100));
+    world.retain(crate::api::kind::Kind::Pod, |key| &*key.name != "web-1");
+    // By the API server's clock it was there before the eviction; it does not even run yet.
+    let remade =
+        json!({ "metadata": { "creationTimestamp": START }, "status": { "phase": "Pending" } });
+    world.apply(&pod("web-3", remade)).unwrap();
+    let stopped = evict(&world, &mut history, EVERYTHING, after(140));
+    assert_eq!((stopped.stops.len(), stopped.evictions.len()), (1, 0));
 }
 
 #[test]

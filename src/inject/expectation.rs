@@ -20,9 +20,6 @@ use super::{
 /// Name of the container of the proxy.
 pub const PROXY_CONTAINER: &str = PROXY;
 
-/// Templates whose images are the mesh's own.
-const BUILT_IN: [&str; 2] = ["sidecar", "gateway"];
-
 /// What the webhook would do to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
@@ -64,7 +61,8 @@ pub fn expect(
     if called == Match::No {
         return None;
     }
-    let decision = config.decide(&view);
+    // What an injector wrote on the pod is not on the one that is made anew.
+    let decision = config.policy.decide(&view);
     decision.inject.then(|| Expectation {
         called,
         decision,
@@ -80,13 +78,13 @@ fn images(
     surroundings: &Surroundings<'_>,
 ) -> Vec<(&'static str, String)> {
     let values = &config.values;
-    let defaults = &values.sidecar_injector_webhook.default_templates;
-    let built_in = match view.annotation(annotations::TEMPLATES) {
-        Some(names) => names.split(',').all(|name| BUILT_IN.contains(&name.trim())),
-        None => defaults
-            .iter()
-            .all(|name| BUILT_IN.contains(&name.as_str())),
-    };
+    let chosen = config
+        .templates
+        .chosen(view.annotation(annotations::TEMPLATES));
+    let built_in = chosen.is_ok_and(|names| {
+        let mut names = names.iter();
+        names.all(|name| !config.templates.is_custom(name))
+    });
     let saved = overrides::saved(view.annotation(annotations::OVERRIDES));
     let own_image = saved.map_or(true, |saved| saved.choose_images());
     let Some(proxy) = check(config, view, surroundings)

@@ -48,15 +48,23 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Whether the API server can call the webhook at the moment: else an evicted pod would come back as it was.
 pub type Answers = Arc<dyn Fn() -> bool + Send + Sync>;
 
+/// What a healer looks at.
+pub struct Sources {
+    /// The pods and namespaces that are there.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The settings of injection.
+    pub config: watch::Receiver<Arc<inject::Config>>,
+    /// Evictions are made only while it does.
+    pub answers: Answers,
+}
+
 /// Reports on pods and namespaces, and evicts.
 pub struct Healer {
     client: Client,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    config: watch::Receiver<Arc<inject::Config>>,
+    sources: Sources,
     leadership: Leadership,
     announcements: Announcements,
     limits: Limits,
-    answers: Answers,
     history: History,
     /// By uid, the namespaces whose labels contradict each other, and how: each is news once.
     contradictory: BTreeMap<String, String>,
@@ -126,29 +134,22 @@ enum Outcome {
 }
 
 impl Healer {
-    /// A healer within `limits`. Evictions are made only while `answers`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the wiring hands over everything once"
-    )]
+    /// A healer within `limits`. `client` must not repeat what is refused by itself: an eviction that a
+    /// PodDisruptionBudget refuses looks like one that shall be asked for again at once.
     pub fn new(
         client: Client,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
-        config: watch::Receiver<Arc<inject::Config>>,
+        sources: Sources,
         leadership: Leadership,
         announcements: Announcements,
         limits: Limits,
-        answers: Answers,
         registry: &mut Registry,
     ) -> Self {
         Self {
             client,
-            snapshots,
-            config,
+            sources,
             leadership,
             announcements,
             limits,
-            answers,
             history: History::default(),
             contradictory: BTreeMap::new(),
             metrics: Metrics::register(registry),
@@ -172,8 +173,8 @@ impl Healer {
             tokio::select! {
                 () = &mut shutdown => return,
                 () = leadership.changed() => {}
-                Ok(()) = self.snapshots.changed() => {}
-                Ok(()) = self.config.changed() => {}
+                Ok(()) = self.sources.snapshots.changed() => {}
+                Ok(()) = self.sources.config.changed() => {}
                 () = sleep(LOOK_AGAIN) => {}
             }
         }
@@ -185,8 +186,8 @@ impl Healer {
             self.contradictory.clear();
             return;
         }
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let config = Arc::clone(&self.config.borrow_and_update());
+        let snapshot = Arc::clone(&self.sources.snapshots.borrow_and_update());
+        let config = Arc::clone(&self.sources.config.borrow_and_update());
         let world = snapshot.world();
         self.report_contradictions(world);
         let findings = audit::findings(world, &config);
@@ -227,7 +228,7 @@ impl Healer {
 
     async fn heal(&mut self, world: &World, findings: &[Finding]) {
         let limits = self.limits;
-        if (!limits.missing && !limits.outdated) || !(self.answers)() {
+        if (!limits.missing && !limits.outdated) || !(self.sources.answers)() {
             return;
         }
         let now = Timestamp::now();
@@ -286,6 +287,7 @@ impl Healer {
             controller,
             why,
             uid,
+            ..
         } = eviction;
         let namespace = pod.namespace.to_string();
         let count = |outcome| {

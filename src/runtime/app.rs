@@ -1,5 +1,7 @@
 //! The wiring of `outriggerd`: the only place where its parts meet.
 
+mod pods;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
@@ -8,7 +10,6 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use prometheus_client::registry::Registry;
-use serde::Deserialize as _;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -29,24 +30,20 @@ use crate::{
     api::kind::Kind,
     inject,
     kubernetes::{
-        announcements::{About, Announcement, Announcements, Announcer, Repeat},
         cabundle::{self, CaBundle, Configuration, Published},
         certificates::{self, Certificates, Served},
         engine::{self, Engine},
         events::EventWriter,
-        healer::{self, Healer},
+        healer::{Answers, Sources},
         lease::{Election, Leadership},
         nodes,
         services::ServiceWriter,
         status::{self, StatusWriter},
         watch::{self as watches, Definitions, Input, States, Watch},
     },
-    webhook::{self, inject::OwnerNotice},
-    world::Controller,
+    webhook,
 };
 
-/// How many notices for owners of pods may wait to be looked at.
-const NOTICES: usize = 1024;
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the API server may be silent on a connection before that is given up: longer than it may be on an idle
@@ -66,7 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (trigger, shutdown) = shutdown::channel();
     let config = Config::read(&args.config_dir).context("--config-dir")?;
     let listeners = Listeners::bind(&args).await?;
-    let client = client(&args).await?;
+    let [client, asks_once] = clients(&args).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity = args.identity(),
@@ -80,6 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut app = App {
         args,
         client,
+        asks_once,
         registry: Registry::with_prefix("outrigger"),
         readiness: Readiness::default(),
         shutdown,
@@ -109,7 +107,8 @@ impl Listeners {
     }
 }
 
-async fn client(args: &Args) -> anyhow::Result<Client> {
+/// A client that repeats what the API server has no time for, and one that does not.
+async fn clients(args: &Args) -> anyhow::Result<[Client; 2]> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
             let flag = || format!("--kubeconfig {}", path.display());
@@ -126,13 +125,19 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
     config.read_timeout = Some(SILENCE);
     // A request on a connection that has been idle has all the time, too.
     config.reset_reader_on_write = true;
-    Client::try_from(config).context("cannot make a client of the API server")
+    let mut asks_once = config.clone();
+    asks_once.default_retry = false;
+    let client =
+        |config| Client::try_from(config).context("cannot make a client of the API server");
+    Ok([client(config)?, client(asks_once)?])
 }
 
 /// What parts are made with.
 struct App {
     args: Args,
     client: Client,
+    /// Repeats nothing by itself.
+    asks_once: Client,
     registry: Registry,
     readiness: Readiness,
     shutdown: Shutdown,
@@ -179,17 +184,12 @@ impl App {
                 .router(),
             );
         let answers = self.start_webhooks(listeners.webhook, trust, router);
-        let healer = Healer::new(
-            self.client.clone(),
-            snapshots.clone(),
-            injection,
-            leadership,
-            announcements,
-            self.args.eviction_limits(),
+        let sources = Sources {
+            snapshots: snapshots.clone(),
+            config: injection,
             answers,
-            &mut self.registry,
-        );
-        self.tasks.spawn("healer", healer.run(self.ending()));
+        };
+        self.start_healer(sources, leadership, announcements);
         // Last: from here on, the registry holds every metric.
         let registry = Arc::new(std::mem::take(&mut self.registry));
         let pages = admin::pages(self.readiness.clone(), registry);
@@ -348,44 +348,13 @@ impl App {
         published
     }
 
-    /// Events on owners of pods and on namespaces.
-    fn start_announcer(&mut self) -> Announcements {
-        let (announcer, announcements) = Announcer::new(
-            self.client.clone(),
-            self.args.identity(),
-            &mut self.registry,
-        );
-        self.tasks
-            .spawn("announcements", announcer.run(self.ending()));
-        announcements
-    }
-
-    /// What the webhook has to say to owners of pods becomes announcements.
-    fn start_notices(&mut self, announcements: Announcements) -> mpsc::Sender<OwnerNotice> {
-        let (sender, mut notices) = mpsc::channel(NOTICES);
-        let ending = self.ending();
-        let announcing = async move {
-            let announce = async {
-                while let Some(notice) = notices.recv().await {
-                    announce(notice, &announcements);
-                }
-            };
-            tokio::select! {
-                () = ending => {}
-                () = announce => {}
-            }
-        };
-        self.tasks.spawn("notices of the webhook", announcing);
-        sender
-    }
-
     /// The webhook server, and the check that it can be called, whose answer is returned.
     fn start_webhooks(
         &mut self,
         listener: TcpListener,
         trust: WebhookTrust,
         router: axum::Router,
-    ) -> healer::Answers {
+    ) -> Answers {
         let [injection, _] = &trust.configurations;
         let published = injection.published.clone();
         let check = SelfCheck {
@@ -431,28 +400,6 @@ impl App {
         let following = config::follow_injection(config, known, sender, waiting, self.ending());
         self.tasks.spawn("injection", following);
         Ok(injection)
-    }
-}
-
-/// Says to the owner of a pod what surprises about it. A bare pod has none: its author sees the answer of the webhook.
-fn announce(notice: OwnerNotice, announcements: &Announcements) {
-    let Ok(controller) = Controller::deserialize(&notice.controller) else {
-        return;
-    };
-    for surprise in notice.surprises {
-        announcements.send(Announcement {
-            about: About::Workload {
-                namespace: notice.namespace.clone(),
-                controller: controller.clone(),
-            },
-            warning: true,
-            action: "Inject",
-            reason: surprise.concern.as_str(),
-            subject: surprise.text.clone(),
-            text: surprise.text,
-            repeat: Repeat::Hourly,
-            anew: false,
-        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is said to owners of pods and on namespaces, and which pods are evicted.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use outrigger_e2e::cluster::Cluster as _;
@@ -253,4 +254,36 @@ fn pods_without_a_proxy_are_told_to_owners_and_evicted_within_bounds_but_not_in_
     })
     .unwrap();
     assert_eq!(check(&mesh, ns), (Vec::new(), Some(0)));
+}
+
+#[test]
+fn every_metric_that_a_replica_serves_is_in_the_document() {
+    let mesh = Mesh::exclusive();
+    let replica = mesh.replica("metrics", &[]);
+    let page = replica.get("/metrics").unwrap();
+    let served: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"));
+    let mut documented = BTreeSet::new();
+    for row in text.unwrap().lines().filter(|line| line.starts_with("| `")) {
+        let names = row.split('|').nth(1).unwrap();
+        let mut first = String::new();
+        for name in names.split('`').filter(|word| word.contains('_')) {
+            // `_failed` beside `outrigger_events_written` is `outrigger_events_failed`.
+            let name = match name.strip_prefix('_') {
+                Some(end) => format!("{first}{end}"),
+                None => name.to_owned(),
+            };
+            if first.is_empty() {
+                first = name[..=name.rfind('_').unwrap()].to_owned();
+            }
+            documented.insert(name);
+        }
+    }
+    let missing: Vec<_> = served.difference(&documented).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(served.len() > 20, "{served:?}");
 }

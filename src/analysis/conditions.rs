@@ -20,6 +20,9 @@ pub use crate::api::conditions::{
     ACCEPTED, CONFLICTED, OURS, PORTS_EXPOSED, READY, RESOLVED_REFS, STALLED,
 };
 
+/// What [`READY`] says when nothing is wrong.
+pub(super) const IS_READY: &str = "The object is valid and everything that it names exists.";
+
 /// One condition without its bookkeeping (generation, transition time).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
@@ -76,6 +79,12 @@ pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
         },
         match &resolved {
             Some(finding) => finding.condition(RESOLVED_REFS, "False"),
+            None if let Some(finding) = of(Aspect::Unresolved) => {
+                finding.condition(RESOLVED_REFS, "Unknown")
+            }
+            None if let Some(finding) = of(Aspect::Resolving) => {
+                finding.condition(RESOLVED_REFS, "True")
+            }
             None if is_readable => Condition::new(
                 RESOLVED_REFS,
                 "True",
@@ -105,12 +114,13 @@ pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
             kind: READY.to_owned(),
             ..hidden
         },
-        (None, None) => Condition::new(
-            READY,
-            "True",
-            "Ready",
-            "The object is valid and everything that it names exists.",
-        ),
+        (None, None) if of(Aspect::Unresolved).is_some() => {
+            let text = "The object is valid; not everything that it names could be looked at, see ResolvedRefs.";
+            Condition::new(READY, "True", "Ready", text)
+        }
+        (None, None) => stands(READY)
+            .cloned()
+            .unwrap_or_else(|| Condition::new(READY, "True", "Ready", IS_READY)),
     });
     conditions.extend(stalled.map(|finding| finding.condition(STALLED, "True")));
     conditions

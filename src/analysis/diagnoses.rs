@@ -47,6 +47,10 @@ diagnoses! {
     GATEWAY_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "GatewayNotFound",
         effect: "The routes are used by no gateway under that name: requests there get 404.",
         cure: "Correct the name, with its namespace where that is another one (namespace/name), or create the Gateway.";
+    /// A Gateway names a Secret that is not in the namespace of its pods.
+    CREDENTIAL_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "CredentialNotFound",
+        effect: "Envoy gets no certificate for the server: connections to the port fail in the TLS handshake.",
+        cure: "Create the Secret in the namespace of the gateway's pods, or correct the name.";
     /// A selector matches no workload. Pods come and go without a change of the object, so that no condition follows them.
     WORKLOAD_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, Remark, "WorkloadNotFound",
         effect: "The object applies to nothing until such a pod runs.",
@@ -108,10 +112,26 @@ diagnoses! {
     ADDRESSES_REQUIRED = "IST0134" "ServiceEntryAddressesRequired", Warning, Remark, "AddressesRequired",
         effect: "All TCP traffic to that port goes to this entry, whatever host was meant.",
         cure: "Set addresses, or let proxies allocate them (ISTIO_META_DNS_AUTO_ALLOCATE with DNS capture).";
+    /// Two Gateways of the same pods use one certificate.
+    CERTIFICATE_SHARED = "IST0138" "GatewayDuplicateCertificate", Warning, Remark, "DuplicateCertificate",
+        effect: "Clients that reuse a connection for all hosts of a certificate get 404 for hosts of the other Gateway.",
+        cure: "Put the servers into one Gateway, or give each Gateway a certificate for its own hosts.";
     /// Two Gateways serve the same host on the same port of the same pods.
     GATEWAYS_CONFLICT = "IST0145" "ConflictingGateways", Error, Remark, "GatewayConflict",
         effect: "The same pods get two definitions of one listener and host; one of them is used.",
         cure: "Serve a host on a port in one Gateway only.";
+    /// A Secret that a Gateway names holds no certificate: keys are missing, or it is no PEM.
+    CREDENTIAL_INVALID = "IST0161" "InvalidGatewayCredential", Error, ResolvedRefs, "CredentialInvalid",
+        effect: "Envoy gets no certificate for the server: connections to the port fail in the TLS handshake.",
+        cure: "Give the Secret tls.crt and tls.key in PEM, as `kubectl create secret tls` does.";
+    /// The certificate that a Gateway names has expired.
+    CREDENTIAL_EXPIRED = "IST0161" "InvalidGatewayCredential", Error, ResolvedRefs, "CredentialExpired",
+        effect: "Clients refuse the certificate.",
+        cure: "Renew it; the new Secret is seen at once.";
+    /// The certificate that a Gateway names is not valid yet.
+    CREDENTIAL_NOT_YET_VALID = "IST0161" "InvalidGatewayCredential", Error, ResolvedRefs, "CredentialNotYetValid",
+        effect: "Clients refuse the certificate until that day.",
+        cure: "Use the certificate that is valid now, and look at the clock of whoever issued this one.";
     /// A VirtualService names a Gateway that was generated from one of the Gateway API.
     INTERNAL_GATEWAY = "IST0165" "ReferencedInternalGateway", Warning, Remark, "InternalGateway",
         effect: "It works until the Gateway of the Gateway API changes, whose generated name is not stable.",
@@ -160,6 +180,34 @@ diagnoses! {
     NO_GATEWAY_SELECTOR = "ORG0002" "GatewayWithoutSelector", Info, Remark, "NoSelector",
         effect: "The Gateway applies to the pods of every gateway, and no Service gets its ports.",
         cure: "Name the labels of the gateway's pods in spec.selector.";
+    /// The certificate that a Gateway names ends within 30 days.
+    CREDENTIAL_EXPIRES_SOON = "ORG0010" "GatewayCredentialExpiresSoon", Warning, Resolving, "CredentialExpiresSoon",
+        effect: "Nothing yet; after that day clients refuse the certificate.",
+        cure: "Renew it, or look why whoever renews it has not.";
+    /// A host of a Gateway's server is not among the names of its certificate.
+    HOST_NOT_IN_CERTIFICATE = "ORG0011" "GatewayHostNotInCertificate", Warning, Remark, "HostNotInCertificate",
+        effect: "Clients of that host refuse the certificate.",
+        cure: "Issue the certificate for the host too; a wildcard stands for one label.";
+    /// A Gateway names a Secret of a namespace whose Secrets the control plane does not read.
+    CREDENTIAL_NOT_READ = "ORG0012" "GatewayCredentialNotRead", Info, Unresolved, "CredentialNotRead",
+        effect: "Nothing; whether the credential is right is not known.",
+        cure: "Add the namespace to gateways.credentialNamespaces of the chart outrigger.";
+    /// A Gateway names a Secret of another namespace than its pods'.
+    CREDENTIAL_ELSEWHERE = "ORG0013" "GatewayCredentialInOtherNamespace", Error, ResolvedRefs, "CredentialInOtherNamespace",
+        effect: "Envoy gets no certificate for the server: connections to the port fail in the TLS handshake.",
+        cure: "Put the Secret into the namespace of the gateway's pods, and name it without a namespace.";
+    /// A server verifies its clients' certificates, but its credential has no authorities for them.
+    CREDENTIAL_WITHOUT_AUTHORITIES = "ORG0014" "GatewayCredentialWithoutAuthorities", Error, ResolvedRefs, "NoClientAuthorities",
+        effect: "Connections to the port fail in the TLS handshake.",
+        cure: "Add ca.crt to the Secret, or a Secret of that name with -cacert at its end.";
+    /// No route leads on from a Gateway's server.
+    SERVER_WITHOUT_ROUTES = "ORG0015" "GatewayServerWithoutRoutes", Info, Remark, "NoRoutes",
+        effect: "Requests to the server get 404, TCP connections are closed.",
+        cure: "Name the Gateway and a host of the server in a VirtualService.";
+    /// A Secret that a Gateway names holds a certificate without its private key. Istio's IST0161 does not look at the key.
+    CREDENTIAL_WITHOUT_KEY = "ORG0016" "GatewayCredentialWithoutKey", Error, ResolvedRefs, "CredentialWithoutKey",
+        effect: "Envoy refuses the pair: connections to the port fail in the TLS handshake.",
+        cure: "Put the private key there that the certificate was issued for, unencrypted, in PEM.";
     /// A DestinationRule for a service that does not exist, or that its namespace cannot see.
     UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound",
         effect: "The rule applies to no request.",

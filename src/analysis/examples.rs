@@ -1,5 +1,12 @@
 //! A small manifest for each code that yields it: for `outrigger explain CODE`, `docs/diagnostics.md` and the tests.
 
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use jiff::Timestamp;
+
+use crate::world::{SecretAccess, World};
+
 macro_rules! examples {
     ($($code:literal)*) => {
         /// Code and manifest, in the order of the codes.
@@ -11,8 +18,8 @@ macro_rules! examples {
 
 examples! {
     "IST0101" "IST0106" "IST0109" "IST0110" "IST0111" "IST0112" "IST0128" "IST0129" "IST0130" "IST0131" "IST0132"
-    "IST0133" "IST0134" "IST0145" "IST0162" "IST0165" "IST0174" "ORG0001" "ORG0002"
-    "ORG0003"
+    "IST0133" "IST0134" "IST0138" "IST0145" "IST0161" "IST0162" "IST0165" "IST0174" "ORG0001" "ORG0002" "ORG0003" "ORG0010"
+    "ORG0011" "ORG0012" "ORG0013" "ORG0014" "ORG0015" "ORG0016"
 }
 
 /// The example of a code.
@@ -21,4 +28,15 @@ pub fn example(code: &str) -> Option<&'static str> {
         .iter()
         .find(|(of, _)| *of == code)
         .map(|(_, manifest)| *manifest)
+}
+
+/// The World that examples are for: it is the first of January 2030, and Secrets are read in most namespaces.
+pub fn world() -> World {
+    /// 2030-01-01T00:00:00Z, in seconds since 1970.
+    const DAY: i64 = 1_893_456_000;
+    let read =
+        ["default", "istio-system", "web"].map(|namespace| (Arc::<str>::from(namespace), true));
+    let mut world = World::default().at(Timestamp::from_second(DAY).unwrap_or_default());
+    world.set_secret_access(SecretAccess::In(OrdMap::from_iter(read)));
+    world
 }

@@ -43,6 +43,10 @@ pub enum Aspect {
     Conflicted,
     /// `ResolvedRefs`: what it names does not exist.
     ResolvedRefs,
+    /// `ResolvedRefs`, as unknown: what it names may not be looked at.
+    Unresolved,
+    /// `ResolvedRefs`, which stays true: what it names exists, but not for long.
+    Resolving,
     /// `PortsExposed`: no Service exposes a Gateway's port.
     PortsExposed,
     /// None: a remark.

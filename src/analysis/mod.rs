@@ -3,10 +3,13 @@
 //! [`Snapshot`] holds a World, its Model and a verdict on every object, and is updated change by change. The controller,
 //! admission ([`preview`], [`preview_delete`]) and the command line read the same verdicts, so they cannot disagree.
 
+pub mod attachments;
 pub mod conditions;
+pub mod credentials;
 mod dependents;
 pub mod diagnoses;
 pub mod examples;
+pub mod gateway_status;
 mod message;
 mod preview;
 mod rules;

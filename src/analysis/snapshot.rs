@@ -12,6 +12,7 @@ use crate::world::{Change, ObjectKey, World};
 
 use super::conditions::Condition;
 use super::dependents::Dependents;
+use super::gateway_status::GatewayStatus;
 use super::message::Message;
 use super::rules;
 use super::standing;
@@ -36,6 +37,8 @@ struct Verdict {
     messages: Vec<Message>,
     /// What the object's annotation suppresses.
     suppressed: Vec<Message>,
+    /// What is said beside [`READY`](super::conditions::READY) when all is well.
+    summary: String,
     seen: BTreeSet<Subject>,
 }
 
@@ -59,7 +62,7 @@ impl Snapshot {
             let snapshot = Snapshot::new(world);
             let all = self.verdicts.keys().chain(snapshot.verdicts.keys());
             let differing: BTreeSet<ObjectKey> = all
-                .filter(|key| self.messages(key) != snapshot.messages(key))
+                .filter(|key| self.says(key) != snapshot.says(key))
                 .chain(snapshot.ports.differing(&self.ports))
                 .cloned()
                 .collect();
@@ -101,7 +104,12 @@ impl Snapshot {
 
     /// The conditions of an object that rest on no message; see [`super::conditions::desired`].
     pub fn standing(&self, key: &ObjectKey) -> Vec<Condition> {
-        standing::of(key, &self.ports)
+        standing::of(key, &self.ports, self.says(key).1)
+    }
+
+    fn says(&self, key: &ObjectKey) -> (&[Message], &str) {
+        let verdict = self.verdicts.get(key);
+        verdict.map_or((&[], ""), |verdict| (&verdict.messages, &verdict.summary))
     }
 
     /// Everything that is said, errors first; see the order of [`Message`].
@@ -163,8 +171,12 @@ impl Snapshot {
         let exposed_otherwise: Vec<ObjectKey> = ports.differing(&self.ports).cloned().collect();
         let mut concerned = changed;
         concerned.extend(exposed_otherwise.iter().cloned());
-        for subject in &touched {
-            self.dependents.collect(subject, &mut concerned);
+        let (secrets, namespaces) = world.secrets_seen_anew(&self.world);
+        let secrets = secrets.into_iter().map(Subject::Object);
+        let opened = |namespace| Subject::Namespace(Kind::Secret, namespace);
+        let unchanged = secrets.chain(namespaces.into_iter().map(opened));
+        for subject in touched.into_iter().chain(unchanged) {
+            self.dependents.collect(&subject, &mut concerned);
         }
         let mut next = Snapshot {
             world,
@@ -189,10 +201,10 @@ impl Snapshot {
             self.verdicts.remove(key);
             return !old.messages.is_empty();
         }
-        let verdict = judge(self, key);
-        let differs = verdict.messages != old.messages;
-        self.dependents.replace(key, &old.seen, &verdict.seen);
-        self.verdicts.insert(key.clone(), Arc::new(verdict));
+        let new = judge(self, key);
+        let differs = new.messages != old.messages || new.summary != old.summary;
+        self.dependents.replace(key, &old.seen, &new.seen);
+        self.verdicts.insert(key.clone(), Arc::new(new));
         differs
     }
 }
@@ -204,9 +216,14 @@ fn judge(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
     messages.sort();
     messages.dedup();
     let (messages, suppressed) = suppression::split(messages, snapshot.world.metadata(key));
+    let summary = match key.kind {
+        Kind::Gateway => GatewayStatus::seen(&view, key).map(|status| status.summary()),
+        _ => None,
+    };
     Verdict {
         messages,
         suppressed,
+        summary: summary.unwrap_or_default(),
         seen: view.seen(),
     }
 }

@@ -4,22 +4,23 @@ use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, GatewayPlan, Plan, Reason};
 use crate::world::ObjectKey;
 
-use super::conditions::{Condition, PORTS_EXPOSED};
+use super::conditions::{Condition, IS_READY, PORTS_EXPOSED, READY};
 
 /// How many ports are listed.
 const LISTED: usize = 50;
 
-/// The conditions of an object that stand unless a message turns them.
-pub(super) fn of(object: &ObjectKey, ports: &Plan) -> Vec<Condition> {
-    match object.kind {
-        Kind::Gateway => ports
-            .gateways
-            .get(object)
-            .map(ports_exposed)
-            .into_iter()
-            .collect(),
-        _ => Vec::new(),
-    }
+/// The conditions of an object that stand unless a message turns them. `summary` is what is known of it beside.
+pub(super) fn of(object: &ObjectKey, ports: &Plan, summary: &str) -> Vec<Condition> {
+    let exposed = match object.kind {
+        Kind::Gateway => ports.gateways.get(object).map(ports_exposed),
+        _ => None,
+    };
+    let ready = (!summary.is_empty()).then(|| Condition {
+        kind: READY.to_owned(),
+        message: format!("{IS_READY} {summary}"),
+        ..condition("True", READY, "")
+    });
+    exposed.into_iter().chain(ready).collect()
 }
 
 /// `PortsExposed`: false where a finding says so, unknown where there is nothing that could expose a port, or where

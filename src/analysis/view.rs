@@ -4,11 +4,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::gateway::{Finding, Plan};
+use jiff::Timestamp;
+
+use crate::api::kind::Kind;
+use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Entry, Host, HostIndex, Model, Routes, Rule, Served, Service, Subject, Topic, label, selects,
+    Entry, Host, HostIndex, Mention, Model, Routes, Rule, Served, Service, Subject, Topic, label,
+    selects,
 };
-use crate::world::{Content, Object, ObjectKey, Settings, World};
+use crate::world::{Content, Object, ObjectKey, Readable, Settings, World};
 
 /// The only access of rules to other objects.
 pub struct View<'a> {
@@ -100,6 +104,31 @@ impl<'a> View<'a> {
         all.exact(host)
             .chain(all.above(host))
             .chain(all.below(host))
+    }
+
+    /// The objects that name something.
+    pub fn mentions(&self, mention: Mention) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let found = self.model.mentions().of(&mention);
+        self.look_at(Subject::Mention(mention));
+        found
+    }
+
+    /// The moment by which dates are judged. Nothing is noted: a Snapshot knows itself which Secrets have aged.
+    pub fn now(&self) -> Option<Timestamp> {
+        self.world.now()
+    }
+
+    /// Whether the Secrets of a namespace are among the objects.
+    pub fn secrets_of(&self, namespace: &Arc<str>) -> Readable {
+        self.look_at(Subject::Namespace(Kind::Secret, namespace.clone()));
+        self.world.secret_access().of(namespace)
+    }
+
+    /// Where the servers of a Gateway are reached. Nothing is noted: a Snapshot knows itself of which Gateways this
+    /// changed.
+    pub fn exposures(&self, gateway: &ObjectKey) -> &'a [Exposure] {
+        let gateway = self.ports.gateways.get(gateway);
+        gateway.map_or(&[], |gateway| &gateway.exposed)
     }
 
     /// The pods with all labels of a selector, which must not be empty, in all namespaces.

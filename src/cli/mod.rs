@@ -8,6 +8,7 @@ mod check;
 pub mod cluster;
 pub mod crds;
 pub mod explain;
+mod gateway;
 mod inject;
 pub mod manifests;
 
@@ -33,6 +34,8 @@ enum Command {
     Crds(crds::Arguments),
     /// Say why something is as it is: a diagnosis by its code, or a topic
     Explain(explain::Arguments),
+    /// What became of Gateways: their ports, certificates and routes
+    Gateway(gateway::Arguments),
     /// Add the sidecar to the workloads of a file, as the webhook would
     Inject(inject::Arguments),
 }
@@ -45,6 +48,7 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Crds(crds) => crds.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Gateway(gateway) => gateway.run(),
             Command::Inject(inject) => inject.run(),
         };
         result.unwrap_or_else(|error| {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -19,20 +20,23 @@ use prometheus_client::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::watch::{Input, State, States};
+use super::watch::{Input, Source, State, States};
 use crate::{
     analysis::Snapshot,
     api::kind::Kind,
-    world::{Change, ObjectKey, Settings, World},
+    world::{Change, ObjectKey, SecretAccess, Settings, World},
 };
 
 /// A Snapshot is made once no change has come for this long …
 const QUIET: Duration = Duration::from_millis(10);
 /// … or the first of them waits for this long.
 const AT_MOST: Duration = Duration::from_millis(250);
+
+/// How often certificates are looked at for their age.
+const AGEING: Duration = Duration::from_secs(60);
 
 /// How many inputs may wait to be taken in; more hold up the watches.
 pub const QUEUE: usize = 1024;
@@ -83,9 +87,9 @@ pub struct Engine {
     snapshot: Arc<Snapshot>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     subscribers: Vec<Arc<Mutex<News>>>,
-    /// Kinds whose first list (or refusal) is still to come: before that a Snapshot would miss objects.
-    unlisted: BTreeSet<Kind>,
-    /// What is known of the kinds that are not unlisted any more.
+    /// Sources whose first list (or refusal) is still to come: before that a Snapshot would miss objects.
+    unlisted: BTreeSet<Source>,
+    /// What is known of the sources that are not unlisted any more.
     states: Arc<States>,
     pending: Pending,
     metrics: Metrics,
@@ -160,14 +164,15 @@ impl Metrics {
 }
 
 impl Engine {
-    /// An engine that waits for the first lists of `kinds`, under `settings`.
+    /// An engine that waits for the first lists of `sources`, under `settings`.
     pub fn new(
         inputs: mpsc::Receiver<Input>,
         settings: Settings,
-        kinds: impl IntoIterator<Item = Kind>,
+        sources: impl IntoIterator<Item = impl Into<Source>>,
         registry: &mut Registry,
     ) -> Self {
-        let world = World::new(settings);
+        let mut world = World::new(settings).at(Timestamp::now());
+        world.set_secret_access(SecretAccess::In(imbl::OrdMap::new()));
         let snapshot = Arc::new(Snapshot::new(world.clone()));
         Self {
             inputs,
@@ -175,7 +180,7 @@ impl Engine {
             snapshots: watch::Sender::new(Arc::clone(&snapshot)),
             snapshot,
             subscribers: Vec::new(),
-            unlisted: kinds.into_iter().collect(),
+            unlisted: sources.into_iter().map(Into::into).collect(),
             states: Arc::default(),
             pending: Pending::default(),
             metrics: Metrics::register(registry),
@@ -204,11 +209,14 @@ impl Engine {
     /// Works until `shutdown` is ready.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
+        let mut ageing = interval(AGEING);
+        ageing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.pending.due().filter(|_| self.unlisted.is_empty());
             tokio::select! {
                 () = &mut shutdown => return,
                 () = until(due) => self.publish(),
+                _ = ageing.tick() => self.age(),
                 Some(input) = self.inputs.recv() => self.take(input),
             }
         }
@@ -233,15 +241,21 @@ impl Engine {
                     self.pending.add(change, now);
                 }
             }
-            Input::Listed(kind, version, keys) => {
-                self.retain(kind, &keys, now);
-                self.settle(kind, State::Watched { version }, now);
+            Input::Listed(source, version, keys) => {
+                self.retain(&source, &keys, now);
+                self.settle(source, State::Watched { version }, now);
             }
-            Input::Absent(kind) => {
-                self.retain(kind, &HashSet::new(), now);
-                self.settle(kind, State::Absent, now);
+            Input::Absent(source) => {
+                self.retain(&source, &HashSet::new(), now);
+                self.settle(source, State::Absent, now);
             }
-            Input::Denied(kind, why) => self.settle(kind, State::Denied(why), now),
+            Input::Denied(source, why) => {
+                if source.namespace.is_some() {
+                    // What rests on a whole kind is held back while it may not be read; this goes on without.
+                    self.retain(&source, &HashSet::new(), now);
+                }
+                self.settle(source, State::Denied(why), now);
+            }
             Input::PortWrite(service, write) => {
                 if let Some(change) = self.world.note_port_write(&service, write) {
                     self.pending.add(change, now);
@@ -254,23 +268,41 @@ impl Engine {
         }
     }
 
-    fn retain(&mut self, kind: Kind, keys: &HashSet<ObjectKey>, now: Instant) {
-        for change in self.world.retain(kind, |key| keys.contains(key)) {
+    fn retain(&mut self, source: &Source, keys: &HashSet<ObjectKey>, now: Instant) {
+        let keep = |key: &ObjectKey| keys.contains(key) || !source.holds(key);
+        for change in self.world.retain(source.kind, keep) {
             self.pending.add(change, now);
         }
     }
 
-    /// What is known of a kind is to be told with the next Snapshot, even if no object has changed.
-    fn settle(&mut self, kind: Kind, state: State, now: Instant) {
-        self.unlisted.remove(&kind);
-        if self.states.get(&kind) != Some(&state) {
-            Arc::make_mut(&mut self.states).insert(kind, state);
-            self.pending.note(now);
+    /// What is known of a source is to be told with the next Snapshot, even if no object has changed.
+    fn settle(&mut self, source: Source, state: State, now: Instant) {
+        self.unlisted.remove(&source);
+        if self.states.get(&source) == Some(&state) {
+            return;
+        }
+        if let (Kind::Secret, Some(namespace)) = (source.kind, &source.namespace) {
+            let mut access = self.world.secret_access().clone();
+            let readable = matches!(state, State::Watched { .. });
+            access.note(Arc::clone(namespace), readable);
+            self.world.set_secret_access(access);
+        }
+        Arc::make_mut(&mut self.states).insert(source, state);
+        self.pending.note(now);
+    }
+
+    /// Certificates grow old without an event.
+    fn age(&mut self) {
+        let now = Timestamp::now();
+        let (aged, _) = self.world.clone().at(now).secrets_seen_anew(&self.world);
+        if !aged.is_empty() {
+            self.pending.note(Instant::now());
         }
     }
 
     fn publish(&mut self) {
         let pending = std::mem::take(&mut self.pending);
+        self.world = self.world.clone().at(Timestamp::now());
         let changes: Vec<Change> = pending
             .changes
             .iter()
@@ -352,22 +384,22 @@ mod tests {
         let (inputs, mut changes) = running();
         let denied = State::Denied("forbidden".to_owned());
         inputs
-            .send(Input::Denied(Kind::Service, "forbidden".to_owned()))
+            .send(Input::Denied(Kind::Service.into(), "forbidden".to_owned()))
             .await
             .unwrap();
         let news = changes.next().await;
-        assert_eq!(news.inputs.get(&Kind::Service), Some(&denied));
+        assert_eq!(news.inputs.get(&Kind::Service.into()), Some(&denied));
 
         // It may be read now, and the list has begun.
         inputs.send(Input::Apply(service("1"))).await.unwrap();
         let news = changes.next().await;
-        assert_eq!(news.inputs.get(&Kind::Service), Some(&denied));
+        assert_eq!(news.inputs.get(&Kind::Service.into()), Some(&denied));
 
-        let listed = Input::Listed(Kind::Service, "v1", HashSet::from([key()]));
+        let listed = Input::Listed(Kind::Service.into(), "v1", HashSet::from([key()]));
         inputs.send(listed).await.unwrap();
         let news = changes.next().await;
         let watched = State::Watched { version: "v1" };
-        assert_eq!(news.inputs.get(&Kind::Service), Some(&watched));
+        assert_eq!(news.inputs.get(&Kind::Service.into()), Some(&watched));
         assert!(news.snapshot.world().contains(&key()));
     }
 

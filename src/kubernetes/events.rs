@@ -22,7 +22,10 @@ use super::{
     pace::Pace,
 };
 use crate::{
-    analysis::conditions::{ACCEPTED, CONFLICTED, Condition, PORTS_EXPOSED, READY, RESOLVED_REFS},
+    analysis::{
+        conditions::{ACCEPTED, CONFLICTED, Condition, PORTS_EXPOSED, READY, RESOLVED_REFS},
+        diagnoses,
+    },
     world::ObjectKey,
 };
 
@@ -63,7 +66,7 @@ pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transitio
         } else {
             "False"
         };
-        condition.status == bad
+        condition.status == bad || is_remarkable(condition)
     };
     let of = |kind: &str| desired.iter().find(|condition| condition.kind == kind);
     let transition = |warning: bool, condition: &Condition| Transition {
@@ -85,6 +88,14 @@ pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transitio
     turned_bad
         .chain(cured.map(|now| transition(false, now)))
         .collect()
+}
+
+/// Whether `ResolvedRefs` tells more than that it holds: a certificate that ends soon, a Secret that may not be read.
+fn is_remarkable(condition: &Condition) -> bool {
+    let nothing_more = [RESOLVED_REFS, diagnoses::UNREADABLE.reason];
+    condition.kind == RESOLVED_REFS
+        && condition.status != "False"
+        && !nothing_more.contains(&&*condition.reason)
 }
 
 /// Takes notices without ever waiting.

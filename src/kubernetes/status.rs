@@ -49,7 +49,7 @@ const RESYNC: u32 = 12;
 /// Whether everything that verdicts rest on can be read. While one of these kinds may not be, what is said about the
 /// objects that name it would be wrong, so nothing is written.
 pub fn can_judge(states: &States) -> bool {
-    let denied = |kind: Kind| matches!(states.get(&kind), Some(State::Denied(_)));
+    let denied = |kind: Kind| matches!(states.get(&kind.into()), Some(State::Denied(_)));
     !Kind::bearing_verdicts().any(denied)
 }
 
@@ -286,7 +286,7 @@ impl Work {
             return;
         }
         self.based_on.remove(&key);
-        let Some(&State::Watched { version }) = self.inputs.get(&key.kind) else {
+        let Some(&State::Watched { version }) = self.inputs.get(&key.kind.into()) else {
             return;
         };
         let live = world.status(&key);

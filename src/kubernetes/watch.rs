@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::{
     api::kind::Kind,
-    world::{ObjectKey, PortWrite, Settings},
+    world::{ObjectKey, PortWrite, SECRET_FIELDS, Settings},
 };
 
 /// When a kind that is not served, or may not be read, is looked for again.
@@ -45,6 +45,54 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// may be silent for all that time: a short life tells it soon from one that has lost its connection.
 pub const LIFE: u32 = 60;
 
+/// What one watch brings: the objects of a kind, in the whole cluster or in one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; `None` for the whole cluster.
+    pub namespace: Option<Arc<str>>,
+}
+
+impl Source {
+    /// The Secrets of a namespace.
+    pub fn secrets(namespace: &str) -> Self {
+        Self {
+            kind: Kind::Secret,
+            namespace: Some(namespace.into()),
+        }
+    }
+
+    /// Whether it brings this object, as long as that exists.
+    pub fn holds(&self, key: &ObjectKey) -> bool {
+        key.kind == self.kind
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == key.namespace)
+    }
+}
+
+impl From<Kind> for Source {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            namespace: None,
+        }
+    }
+}
+
+/// `gateways`, `secrets of edge`
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.unique_plural())?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " of {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What the World is made of, as it comes in.
 #[derive(Debug)]
 pub enum Input {
@@ -52,12 +100,12 @@ pub enum Input {
     Apply(Value),
     /// An object is gone.
     Delete(ObjectKey),
-    /// A list is complete: of this kind, which is watched in this version, only these objects are there.
-    Listed(Kind, &'static str, HashSet<ObjectKey>),
+    /// A list is complete: of this source, which is watched in this version, only these objects are there.
+    Listed(Source, &'static str, HashSet<ObjectKey>),
     /// The kind's CRD is not installed, so none of its objects is there.
-    Absent(Kind),
-    /// The kind may not be read, and why. What was known of it stays.
-    Denied(Kind, String),
+    Absent(Source),
+    /// The source may not be read, and why. What was known of a whole kind stays.
+    Denied(Source, String),
     /// The mesh-wide settings are others now.
     Settings(Settings),
     /// What is wrong with the ports that were written to a Service; `None`: nothing any more.
@@ -95,8 +143,8 @@ impl fmt::Display for State {
     }
 }
 
-/// The state of every kind's watch.
-pub type States = BTreeMap<Kind, State>;
+/// The state of every watch.
+pub type States = BTreeMap<Source, State>;
 
 /// How a kind is written in URLs, in one of its versions.
 pub fn resource(kind: Kind, version: &str) -> ApiResource {
@@ -194,6 +242,7 @@ impl Definitions {
 /// The watch of one kind.
 pub struct Watch {
     client: Client,
+    source: Source,
     kind: Kind,
     /// The one object that is watched: namespace and name. `None` watches all.
     only: Option<(String, String)>,
@@ -220,24 +269,27 @@ impl From<mpsc::error::SendError<Input>> for End {
 }
 
 impl Watch {
-    /// A watch of `kind` that feeds `inputs` and tells its state to `states`.
+    /// A watch of `source` that feeds `inputs` and tells its state to `states`.
     pub fn new(
         client: Client,
-        kind: Kind,
+        source: impl Into<Source>,
         inputs: mpsc::Sender<Input>,
         states: watch::Sender<States>,
         definitions: &Definitions,
         metrics: &Metrics,
     ) -> Self {
+        let source = source.into();
+        let kind = source.kind;
         let labels = Labels {
             kind: kind.unique_plural(),
         };
         let errors = metrics.errors.get_or_create_owned(&labels);
         states.send_modify(|states| {
-            states.insert(kind, State::default());
+            states.insert(source.clone(), State::default());
         });
         Self {
             client,
+            source,
             kind,
             only: None,
             inputs,
@@ -278,7 +330,7 @@ impl Watch {
                 End::Closed => return,
                 End::Gone => {
                     self.set(State::Absent);
-                    self.inputs.send(Input::Absent(self.kind)).await
+                    self.inputs.send(Input::Absent(self.source.clone())).await
                 }
                 End::Denied(why) => {
                     if self.kind == Kind::CustomResourceDefinition {
@@ -286,7 +338,9 @@ impl Watch {
                     }
                     self.errors.inc();
                     self.set(State::Denied(why.clone()));
-                    self.inputs.send(Input::Denied(self.kind, why)).await
+                    self.inputs
+                        .send(Input::Denied(self.source.clone(), why))
+                        .await
                 }
             };
             if sent.is_err() {
@@ -353,7 +407,7 @@ impl Watch {
                     tracing::debug!(kind = %self.kind, version, objects = keys.len(), "listed");
                     let fed = self
                         .inputs
-                        .send(Input::Listed(self.kind, version, keys))
+                        .send(Input::Listed(self.source.clone(), version, keys))
                         .await;
                     self.set(State::Watched { version });
                     fed
@@ -398,6 +452,14 @@ impl Watch {
             let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client, resource);
             return metadata_alone(watcher::watcher(api, config)).boxed();
         }
+        if let Some(namespace) = &self.source.namespace {
+            let api = Api::namespaced_with(client, namespace, resource);
+            let config = match self.kind {
+                Kind::Secret => config.fields(SECRET_FIELDS),
+                _ => config,
+            };
+            return watcher::watcher(api, config).boxed();
+        }
         match &self.only {
             Some((namespace, name)) => {
                 let api = Api::namespaced_with(client, namespace, resource);
@@ -432,7 +494,7 @@ impl Watch {
         self.errors.inc();
         tracing::warn!(kind = %self.kind, error = %error_chain(error), "cannot list or watch; trying again");
         let watched =
-            |states: &States| matches!(states.get(&self.kind), Some(State::Watched { .. }));
+            |states: &States| matches!(states.get(&self.source), Some(State::Watched { .. }));
         if !watched(&self.states.borrow()) {
             self.set(State::Failing(error_chain(error)));
         }
@@ -440,14 +502,17 @@ impl Watch {
 
     fn set(&self, state: State) {
         self.states.send_if_modified(|states| {
-            let news = states.get(&self.kind) != Some(&state);
+            let news = states.get(&self.source) != Some(&state);
             if news {
                 match &state {
+                    State::Denied(why) if self.source.namespace.is_some() => {
+                        tracing::warn!(source = %self.source, why, "these may not be read: what names them is not checked");
+                    }
                     State::Denied(why) => tracing::error!(kind = %self.kind, why, "this kind may not be read: verdicts that depend on it are held back"),
                     State::Failing(_) => {}
-                    state => tracing::info!(kind = %self.kind, %state, "watch"),
+                    state => tracing::info!(source = %self.source, %state, "watch"),
                 }
-                states.insert(self.kind, state.clone());
+                states.insert(self.source.clone(), state.clone());
             }
             news
         });

@@ -7,6 +7,7 @@
 mod entries;
 mod host;
 mod index;
+mod mentions;
 mod pods;
 mod visibility;
 
@@ -20,6 +21,7 @@ pub use entries::{
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, HostIndex};
+pub use mentions::{Mention, Mentions, certificate, gateway_key};
 pub use pods::{Label, PodIndex, label, selects};
 pub use visibility::Visibility;
 
@@ -34,6 +36,8 @@ pub enum Subject {
     Pods(Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
+    /// Which objects name something, and what they say.
+    Mention(Mention),
 }
 
 /// Who speaks about a host.
@@ -57,6 +61,7 @@ pub struct Model {
     routes: HostIndex<Routes>,
     gateways: HostIndex<Served>,
     pods: PodIndex,
+    mentions: Mentions,
 }
 
 impl Model {
@@ -112,6 +117,11 @@ impl Model {
         &self.pods
     }
 
+    /// Objects by what they name.
+    pub fn mentions(&self) -> &Mentions {
+        &self.mentions
+    }
+
     fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
         let said = Said::by(world, key);
         put(&mut self.services, said.services, Topic::Services, touched);
@@ -119,6 +129,8 @@ impl Model {
         put(&mut self.routes, said.routes, Topic::Routes, touched);
         put(&mut self.gateways, said.gateways, Topic::Gateways, touched);
         self.pods.insert(key, &said.labels);
+        self.mentions.insert(key, &said.mentions);
+        touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 
@@ -129,6 +141,8 @@ impl Model {
         take(&mut self.routes, &said.routes, Topic::Routes, touched);
         take(&mut self.gateways, &said.gateways, Topic::Gateways, touched);
         self.pods.remove(key, &said.labels);
+        self.mentions.remove(key, &said.mentions);
+        touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
     }
 }
@@ -165,12 +179,16 @@ struct Said {
     routes: Vec<Routes>,
     gateways: Vec<Served>,
     labels: BTreeSet<Label>,
+    mentions: BTreeSet<Mention>,
 }
 
 impl Said {
     fn by(world: &World, key: &ObjectKey) -> Said {
         let settings = world.settings();
-        let mut said = Said::default();
+        let mut said = Said {
+            mentions: mentions::by(world, key),
+            ..Said::default()
+        };
         match key.kind {
             Kind::Service => {
                 said.services = world

@@ -39,7 +39,7 @@ use crate::{
         nodes,
         services::ServiceWriter,
         status::{self, StatusWriter},
-        watch::{self as watches, Definitions, Input, States, Watch},
+        watch::{self as watches, Definitions, Input, Source, States, Watch},
     },
     webhook,
 };
@@ -226,23 +226,30 @@ impl App {
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
         let definitions = Definitions::default();
-        for kind in Kind::cluster_wide() {
+        let namespaces = self.args.credential_namespaces();
+        let secrets = namespaces
+            .iter()
+            .map(|namespace| Source::secrets(namespace));
+        let sources: Vec<Source> = Kind::cluster_wide()
+            .map(Source::from)
+            .chain(secrets)
+            .collect();
+        for source in sources.clone() {
             let (client, inputs) = (self.client.clone(), inputs.clone());
             let states = states.clone();
-            let mut watch = Watch::new(client, kind, inputs, states, &definitions, &metrics);
-            if kind == Kind::ConfigMap {
+            let name = format!("watch of {source}");
+            let is_config = source.kind == Kind::ConfigMap;
+            let mut watch = Watch::new(client, source, inputs, states, &definitions, &metrics);
+            if is_config {
                 // Of all ConfigMaps only the one with the injector's values says anything.
                 watch = watch.only(&self.args.namespace, &self.args.of_revision("outrigger"));
             }
-            self.tasks.spawn(
-                format!("watch of {}", kind.unique_plural()),
-                watch.run(self.ending()),
-            );
+            self.tasks.spawn(name, watch.run(self.ending()));
         }
         let settings = config.borrow().settings.clone();
         let forwarding = forward_settings(config.clone(), inputs.clone(), self.ending());
         self.tasks.spawn("settings", forwarding);
-        let mut engine = Engine::new(queue, settings, Kind::cluster_wide(), &mut self.registry);
+        let mut engine = Engine::new(queue, settings, sources, &mut self.registry);
         let snapshots = engine.snapshots();
         if self.args.revision.is_empty() {
             self.start_writers(&mut engine, inputs, leadership);
@@ -447,11 +454,14 @@ async fn report_watches(
     let mut waiting = Some(waiting);
     loop {
         let now = states.borrow_and_update().clone();
-        for (kind, state) in &now {
+        for (source, state) in &now {
             let denied = matches!(state, watches::State::Denied(_));
-            let remark =
-                denied.then(|| format!("{state}; no status is written while verdicts need it"));
-            readiness.remark(kind.plural(), remark);
+            let consequence = match source.namespace {
+                Some(_) => "what names them is not checked",
+                None => "no status is written while verdicts need it",
+            };
+            let remark = denied.then(|| format!("{state}; {consequence}"));
+            readiness.remark(&source.to_string(), remark);
         }
         if let Some(task) = &waiting {
             task.note(unlisted(&now));
@@ -470,7 +480,7 @@ fn unlisted(states: &States) -> String {
         .iter()
         .filter(|(_, state)| matches!(state, watches::State::Waiting | watches::State::Failing(_)));
     let texts: Vec<String> = unlisted
-        .map(|(kind, state)| format!("{} {state}", kind.plural()))
+        .map(|(source, state)| format!("{source} {state}"))
         .collect();
     if texts.is_empty() {
         return "the first snapshot".to_owned();

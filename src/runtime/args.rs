@@ -69,6 +69,11 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_name = "PODS")]
     pub evictions_per_minute: usize,
 
+    /// Namespaces whose Secrets are read, because Gateways name them as credentials; needs a Role in each [default: the
+    /// namespace of --namespace].
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',')]
+    pub credential_namespaces: Option<Vec<String>>,
+
     /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the pod's service account].
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -125,6 +130,16 @@ impl Args {
         }
     }
 
+    /// The namespaces whose Secrets are read as credentials of Gateways.
+    pub fn credential_namespaces(&self) -> BTreeSet<String> {
+        let given = self.credential_namespaces.clone();
+        let namespaces = given.unwrap_or_else(|| vec![self.namespace.clone()]);
+        namespaces
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+
     /// The configuration of the injection webhook.
     pub fn mutating_webhook(&self) -> String {
         let default = || self.of_revision("outrigger-sidecar-injector");
@@ -157,6 +172,18 @@ mod tests {
             of("canary").of_revision("outrigger-leader"),
             "outrigger-leader-canary"
         );
+    }
+
+    #[test]
+    fn credentials_are_read_in_the_own_namespace_unless_others_or_none_are_named() {
+        let of = |flags: &[&str]| {
+            let flags = ["outriggerd", "--namespace=mesh"].iter().chain(flags);
+            Args::try_parse_from(flags).unwrap().credential_namespaces()
+        };
+        assert_eq!(of(&[]), BTreeSet::from(["mesh".to_owned()]));
+        assert_eq!(of(&["--credential-namespaces="]), BTreeSet::new());
+        let named = BTreeSet::from(["edge".to_owned(), "shop".to_owned()]);
+        assert_eq!(of(&["--credential-namespaces=shop,edge"]), named);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    analysis::{self, Level, Message, Snapshot, validation},
+    analysis::{self, Level, Message, Snapshot, diagnoses, validation},
     api::kind::Kind,
     world::ObjectKey,
 };
@@ -263,14 +263,18 @@ fn warnings(messages: &[Message], key: &ObjectKey) -> Vec<String> {
             format!("[{}] {}: {}", message.code, message.object, message.line())
         }
     };
-    let mut lines: Vec<String> = messages.iter().take(MOST_WARNINGS).map(line).collect();
-    if messages.len() > MOST_WARNINGS {
-        lines.push(format!(
-            "and {} more; see the status",
-            messages.len() - MOST_WARNINGS
-        ));
+    let mut told = messages.iter().filter(|message| !is_early(message));
+    let mut lines: Vec<String> = told.by_ref().take(MOST_WARNINGS).map(line).collect();
+    match told.count() {
+        0 => {}
+        more => lines.push(format!("and {more} more; see the status")),
     }
     lines
+}
+
+/// What is true of every object that comes before those that refer to it, and no reason to warn.
+fn is_early(message: &Message) -> bool {
+    message.reason == diagnoses::SERVER_WITHOUT_ROUTES.reason
 }
 
 /// The object with what the API server knows about it from elsewhere: kind, version, namespace, and a name for one

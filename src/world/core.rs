@@ -27,6 +27,9 @@ pub struct ServiceSpec {
     /// Its ports.
     #[serde(deserialize_with = "null_is_default")]
     pub ports: Vec<ServicePort>,
+    /// Addresses and names of its load balancer: `status.loadBalancer.ingress`.
+    #[serde(skip)]
+    pub load_balancer: Vec<String>,
     /// Which of the ports are ours: all that is kept of `metadata.managedFields`.
     #[serde(skip)]
     pub applied_ports: AppliedPorts,
@@ -35,6 +38,12 @@ pub struct ServiceSpec {
 impl ServiceSpec {
     pub(super) fn read(object: &Value) -> Result<Self, DecodeError> {
         let mut spec: ServiceSpec = decode_spec(object)?;
+        let ingress = object.pointer("/status/loadBalancer/ingress");
+        let points = ingress.and_then(Value::as_array).into_iter().flatten();
+        spec.load_balancer = points
+            .filter_map(|point| point["ip"].as_str().or_else(|| point["hostname"].as_str()))
+            .map(str::to_owned)
+            .collect();
         spec.applied_ports = AppliedPorts::read(&object["metadata"]["managedFields"]);
         Ok(spec)
     }

@@ -3,7 +3,7 @@
 //! A Secret is looked at once, where it is decoded. Fingerprints, dates, names and what is wrong stay; keys and
 //! certificates do not, so that nothing behind this place can log or show them. What is read follows Istio's credentials
 //! controller (`pilot/pkg/credentials/kube`): the keys `cert` and `key`, else `tls.crt` and `tls.key`; `cacert`, else
-//! `ca.crt`. A pair is judged as by Go's `tls.X509KeyPair`: the first certificate counts.
+//! `ca.crt`. Of a chain the first certificate counts, as in Go's `tls.X509KeyPair`.
 
 mod access;
 mod certificate;
@@ -36,8 +36,10 @@ const AUTHORITIES: [&str; 2] = ["cacert", "ca.crt"];
 /// What a Secret is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSpec {
-    /// The certificate that a server shows, if its private key is there and fits.
+    /// The certificate that a server shows.
     pub server: Result<Certificate, SecretProblem>,
+    /// Whether its private key is there and fits; nothing more where there is no certificate to fit.
+    pub private_key: Result<(), SecretProblem>,
     /// The authorities for clients' certificates.
     pub authorities: Result<Vec<Certificate>, SecretProblem>,
 }
@@ -122,12 +124,15 @@ impl SecretSpec {
             let problem = SecretProblem::Type(secret_type.to_owned());
             return Ok(SecretSpec {
                 server: Err(problem.clone()),
+                private_key: Ok(()),
                 authorities: Err(problem),
             });
         }
         let data = Data::of(object);
+        let (server, private_key) = server(&data).unwrap_or_else(|problem| (Err(problem), Ok(())));
         Ok(SecretSpec {
-            server: server(&data),
+            server,
+            private_key,
             authorities: authorities(&data),
         })
     }
@@ -188,10 +193,16 @@ impl Data {
     }
 }
 
-fn server(data: &Data) -> Result<Certificate, SecretProblem> {
+/// A certificate, and whether its private key fits.
+type Pair = (
+    Result<Certificate, SecretProblem>,
+    Result<(), SecretProblem>,
+);
+
+fn server(data: &Data) -> Result<Pair, SecretProblem> {
     for (certificate_key, private_key) in PAIRS {
         if let Some([chain, key]) = data.filled([certificate_key, private_key])? {
-            return pair::check((certificate_key, chain), (private_key, key));
+            return Ok(pair::check((certificate_key, chain), (private_key, key)));
         }
     }
     let empty = PAIRS.iter().any(|(chain, key)| data.has([chain, key]));

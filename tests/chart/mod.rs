@@ -55,12 +55,16 @@ fn objects(values: &[&str]) -> Vec<Value> {
         .collect()
 }
 
+/// The rendered objects of a kind.
+fn objects_of(kind: &str, values: &[&str]) -> Vec<Value> {
+    let mut found = objects(values);
+    found.retain(|object| object["kind"] == kind);
+    found
+}
+
 /// The one rendered object of a kind.
 pub fn object(kind: &str, values: &[&str]) -> Value {
-    let mut found: Vec<Value> = objects(values)
-        .into_iter()
-        .filter(|object| object["kind"] == kind)
-        .collect();
+    let mut found = objects_of(kind, values);
     assert_eq!(found.len(), 1, "{kind}");
     found.remove(0)
 }

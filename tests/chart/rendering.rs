@@ -6,7 +6,7 @@ use std::fs;
 use outrigger::api::kind::Kind;
 use serde_json::Value;
 
-use super::{CHART, helm, object, objects, template};
+use super::{CHART, helm, object, objects, objects_of, template};
 
 #[test]
 fn chart_passes_helm_lint() {
@@ -78,7 +78,11 @@ fn control_plane_runs_as_two_replicas_without_any_privilege() {
 #[test]
 fn rights_are_spelled_out_and_secrets_are_its_own_only() {
     for (kind, namespaced) in [("ClusterRole", false), ("Role", true)] {
-        for rule in object(kind, &[])["rules"].as_array().unwrap() {
+        let roles = objects_of(kind, &["gateways.credentialNamespaces={}"]);
+        for rule in roles
+            .iter()
+            .flat_map(|role| role["rules"].as_array().unwrap())
+        {
             let text = rule.to_string();
             assert!(!text.contains('*'), "{text}");
             let of_secrets = rule["resources"]
@@ -97,10 +101,41 @@ fn rights_are_spelled_out_and_secrets_are_its_own_only() {
 }
 
 #[test]
+fn secrets_of_gateways_may_be_read_in_the_namespaces_that_are_named_and_in_no_other() {
+    let granted = |values: &[&str]| -> Vec<String> {
+        let mut roles = objects_of("Role", values);
+        roles.retain(|role| role["metadata"]["name"] == "outriggerd-gateway-credentials");
+        for role in &roles {
+            let rule = serde_json::json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]}]);
+            assert_eq!(role["rules"], rule);
+        }
+        let text = |role: &Value| role["metadata"]["namespace"].as_str().unwrap().to_owned();
+        roles.iter().map(text).collect()
+    };
+    let watched = |values: &[&str]| -> Value {
+        let deployment = object("Deployment", values);
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let arguments = container["args"].as_array().unwrap().clone();
+        let is_its = |argument: &Value| argument.to_string().contains("credential-namespaces");
+        arguments.into_iter().find(is_its).unwrap()
+    };
+    let own = granted(&[]);
+    assert_eq!(own.len(), 1);
+    assert_eq!(watched(&[]), format!("--credential-namespaces={}", own[0]));
+    let two = ["gateways.credentialNamespaces={edge,shop}"];
+    assert_eq!(granted(&two), ["edge", "shop"]);
+    assert_eq!(watched(&two), "--credential-namespaces=edge,shop");
+    let none = ["gateways.credentialNamespaces={}"];
+    assert_eq!(granted(&none), [""; 0]);
+    assert_eq!(watched(&none), "--credential-namespaces=");
+}
+
+#[test]
 fn every_kind_that_is_watched_may_be_and_every_status_that_is_written() {
     let rules: Vec<Value> = ["ClusterRole", "Role"]
         .iter()
-        .flat_map(|role| object(role, &[])["rules"].as_array().unwrap().clone())
+        .flat_map(|role| objects_of(role, &[]))
+        .flat_map(|role| role["rules"].as_array().unwrap().clone())
         .collect();
     let may = |verb: &str, group: &str, resource: &str| {
         rules.iter().any(|rule| {

@@ -1,6 +1,7 @@
 //! The real `outriggerd` against a real API server, with the rights that the chart gives it and no more.
 
 mod certificates;
+mod credentials;
 mod daemon;
 mod faults;
 mod faults_of_requests;

@@ -69,3 +69,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{ get (dict "none" "off" "fatal" "error" "warning" "warn") $level | default $level }}
 {{- end }}
+
+{{/* The namespaces whose Secrets are read as credentials of Gateways, as JSON; "." is the release's own. */}}
+{{- define "outrigger.credentialNamespaces" -}}
+{{- $namespaces := list -}}
+{{- range .Values.gateways.credentialNamespaces -}}
+{{- $namespaces = append $namespaces (ternary $.Release.Namespace . (eq . ".")) -}}
+{{- end -}}
+{{- $namespaces | uniq | toJson -}}
+{{- end }}

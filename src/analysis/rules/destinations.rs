@@ -7,10 +7,9 @@ use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::{Destination, VirtualServiceSpec};
 use crate::api::text::enumeration;
-use crate::model::{Host, Rule, Service, is_short};
+use crate::model::{Host, Rule, Service, gateway_key, is_short};
 use crate::world::{ObjectKey, ServiceSpec};
 
-use super::gateways::gateway_key;
 use super::nearest::{did_you_mean, nearest_first};
 use super::{Inspected, Report};
 

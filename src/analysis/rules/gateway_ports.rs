@@ -139,6 +139,6 @@ mod tests {
         let snapshot = Snapshot::new(world);
         let said = snapshot.all_messages();
         let reasons: Vec<&str> = said.iter().map(|message| message.reason).collect();
-        assert_eq!(reasons, ["WorkloadNotFound"]);
+        assert_eq!(reasons, ["WorkloadNotFound", "NoRoutes"]);
     }
 }

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
-use crate::api::kind::Kind;
 use crate::api::networking::{GatewaySpec, Server, VirtualServiceSpec};
 use crate::api::text::enumeration;
-use crate::model::{Host, MESH_GATEWAY, selects, server_host};
-use crate::world::ObjectKey;
+use crate::model::{Host, gateway_key, selects, server_host};
 
 use super::nearest::did_you_mean;
 use super::{Inspected, Report};
@@ -78,36 +76,33 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
     }
 }
 
-/// The Gateway that an entry of `gateways` names: `namespace/name`, or a name in the object's own namespace, or
-/// (in old objects) `name.namespace.svc.…`. `None` for `mesh`.
-pub(super) fn gateway_key(written: &str, namespace: &str) -> Option<ObjectKey> {
-    if written == MESH_GATEWAY {
-        return None;
-    }
-    let (namespace, name) = match written.split_once('/') {
-        Some((".", name)) => (namespace, name),
-        Some((other, name)) => (other, name),
-        None => match written.split_once('.') {
-            Some((name, rest)) => (rest.split('.').next().unwrap_or(rest), name),
-            None => (namespace, written),
-        },
-    };
-    Some(ObjectKey::new(Kind::Gateway, namespace, name))
+/// The hosts that a Gateway's servers offer to VirtualServices of a namespace.
+fn hosts_for(gateway: &GatewaySpec, own: &str, client: &str) -> Vec<Host> {
+    let servers = gateway.servers.iter();
+    servers
+        .flat_map(|server| server_hosts_for(server, own, client))
+        .collect()
 }
 
-/// The hosts that a Gateway's servers offer to VirtualServices of a namespace. A host may be written `namespace/host`,
-/// with `.` for the Gateway's own namespace and `*` for all.
-fn hosts_for(gateway: &GatewaySpec, own: &str, client: &str) -> Vec<Host> {
-    let hosts = gateway.servers.iter().flat_map(|server| &server.hosts);
-    hosts
-        .filter_map(|host| match host.split_once('/') {
-            None => Some(host.as_str()),
-            Some(("*", host)) => Some(host),
-            Some((".", host)) => (own == client).then_some(host),
-            Some((namespace, host)) => (namespace == client).then_some(host),
-        })
-        .map(Host::new)
-        .collect()
+/// The hosts that a server offers to VirtualServices of a namespace. A host may be written `namespace/host`, with `.`
+/// for the Gateway's own namespace and `*` for all.
+pub(in crate::analysis) fn server_hosts_for(
+    server: &Server,
+    own: &str,
+    client: &str,
+) -> impl Iterator<Item = Host> {
+    let offered = move |written: &String| match written.split_once('/') {
+        None => Some(Host::new(written)),
+        Some((namespace, host)) => {
+            let fits = match namespace {
+                "*" => true,
+                "." => own == client,
+                other => other == client,
+            };
+            fits.then(|| Host::new(host))
+        }
+    };
+    server.hosts.iter().filter_map(offered)
 }
 
 /// The selector matches a pod, in whatever namespace. Istio: IST0101 (selector).

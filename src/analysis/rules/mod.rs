@@ -1,6 +1,8 @@
 //! The table of rules, and what they have in common. One file per concern.
 
+mod attachments;
 mod conflicts;
+mod credentials;
 mod destination_rules;
 mod destinations;
 mod gateway_ports;
@@ -21,6 +23,8 @@ use crate::world::{Content, ObjectKey};
 use super::diagnoses as say;
 use super::message::{Diagnosis, Message};
 use super::view::View;
+
+pub(super) use gateways::server_hosts_for;
 
 /// One check, for the objects of one kind.
 pub struct Rule {
@@ -83,6 +87,18 @@ pub static RULES: &[Rule] = &[
     Rule {
         says: gateway_ports::SAYS,
         check: Check::Gateway(gateway_ports::ports_are_exposed),
+    },
+    Rule {
+        says: credentials::SAYS,
+        check: Check::Gateway(credentials::credentials_are_usable),
+    },
+    Rule {
+        says: &[&say::CERTIFICATE_SHARED],
+        check: Check::Gateway(credentials::certificates_are_used_once),
+    },
+    Rule {
+        says: &[&say::SERVER_WITHOUT_ROUTES],
+        check: Check::Gateway(attachments::servers_have_routes),
     },
     Rule {
         says: &[&say::UNVERIFIED_SERVER, &say::UNVERIFIED_SERVER_PORT],

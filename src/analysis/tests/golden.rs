@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::{said, world};
+use imbl::OrdMap;
+use jiff::Timestamp;
+
+use super::{objects, said, world};
 use crate::analysis::conditions::desired;
-use crate::analysis::examples::EXAMPLES;
+use crate::analysis::examples::{self, EXAMPLES};
 use crate::analysis::{RULES, Snapshot, diagnoses};
 use crate::api::kind::Kind;
+use crate::world::SecretAccess;
 
 fn cases() -> Vec<(String, Snapshot)> {
     let folder: PathBuf = [
@@ -26,7 +30,15 @@ fn cases() -> Vec<(String, Snapshot)> {
         .collect();
     files.sort();
     let name = |file: &PathBuf| file.file_stem().unwrap().to_string_lossy().into_owned();
-    let snapshot = |file: &PathBuf| Snapshot::new(world(&std::fs::read_to_string(file).unwrap()));
+    let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let snapshot = |file: &PathBuf| {
+        let mut world = world(&std::fs::read_to_string(file).unwrap()).at(now);
+        if name(file).ends_with("_not_read") {
+            let refused = OrdMap::unit("refused".into(), false);
+            world.set_secret_access(SecretAccess::In(refused));
+        }
+        Snapshot::new(world)
+    };
     files
         .iter()
         .map(|file| (name(file), snapshot(file)))
@@ -84,7 +96,11 @@ fn every_code_has_an_example_that_yields_it() {
     let examples: Vec<&str> = EXAMPLES.iter().map(|(code, _)| *code).collect();
     assert_eq!(examples, Vec::from_iter(codes));
     for (code, manifest) in EXAMPLES {
-        let snapshot = Snapshot::new(world(manifest));
+        let mut world = examples::world();
+        for object in objects(manifest) {
+            world.apply(&object).unwrap();
+        }
+        let snapshot = Snapshot::new(world);
         let said = snapshot.all_messages();
         assert!(
             said.iter().any(|message| message.code == *code),

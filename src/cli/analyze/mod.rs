@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::cluster::{Access, Cluster};
 use super::manifests::{self, Document};
-use crate::analysis::{Level, diagnoses};
+use crate::analysis::{Level, diagnoses, examples};
 use crate::api::kind::Kind;
 use crate::world::{Settings, World};
 
@@ -26,9 +26,6 @@ use input::Input;
 
 /// The exit status that says that problems were found; Istio's.
 const PROBLEMS_FOUND: u8 = 79;
-
-/// When examples are looked at: certificates in them are valid or not by this time.
-const EXAMPLE_TIME: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 /// Analyse manifests: validity of each object, and what they say about each other
 #[derive(Debug, clap::Args)]
@@ -112,7 +109,7 @@ impl Threshold {
 
 /// What is said about documents under one code, as the log has it.
 pub(super) fn example(documents: &[Document], code: &str) -> String {
-    let mut input = Input::new(World::new(Settings::default()).at(EXAMPLE_TIME), "default");
+    let mut input = Input::new(examples::world(), "default");
     input.take_all(documents);
     let mut findings = input.findings(documents, None);
     findings.said.retain(|finding| finding.code == code);

@@ -93,6 +93,8 @@ fn heading(diagnosis: &Diagnosis) -> String {
         Aspect::Conflicted => ", condition Conflicted=True",
         Aspect::ResolvedRefs => ", condition ResolvedRefs=False",
         Aspect::PortsExposed => ", condition PortsExposed=False",
+        Aspect::Unresolved => ", condition ResolvedRefs=Unknown",
+        Aspect::Resolving => ", condition ResolvedRefs=True",
         Aspect::Remark => "",
     };
     format!("{} ({}{condition})", diagnosis.reason, diagnosis.level)

@@ -61,7 +61,7 @@ const PLAN_NEEDS: [Kind; 3] = [Kind::Gateway, Kind::Service, Kind::Pod];
 fn can_plan(inputs: &States) -> bool {
     PLAN_NEEDS
         .iter()
-        .all(|kind| matches!(inputs.get(kind), Some(State::Watched { .. })))
+        .all(|kind| matches!(inputs.get(&(*kind).into()), Some(State::Watched { .. })))
 }
 
 /// The writer of gateways' ports.

@@ -8,7 +8,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer as _, Oid, Tag};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{X509Certificate, parse_x509_certificate};
 
-use super::{Certificate, SecretProblem};
+use super::{Certificate, Pair, SecretProblem};
 
 // Object identifiers of the algorithms and curves of public keys (RFC 3279, RFC 5480, RFC 8410).
 const RSA: &str = "1.2.840.113549.1.1.1";
@@ -20,29 +20,26 @@ const P384: &str = "1.3.132.0.34";
 /// A named value: the key of the Secret, and what it holds.
 type Named<'a> = (&'static str, &'a [u8]);
 
-/// The first certificate of a chain, if the private key is its own.
-pub(super) fn check(chain: Named<'_>, key: Named<'_>) -> Result<Certificate, SecretProblem> {
-    let (certificate_key, chain) = chain;
-    let (private_key, key) = key;
-    let der = certificates(chain)
-        .next()
-        .ok_or(SecretProblem::NoCertificate(certificate_key))?;
-    let (_, certificate) =
-        parse_x509_certificate(&der).map_err(|_| SecretProblem::BadCertificate(certificate_key))?;
-    let block = blocks(key)
-        .find(|block| block.label == "PRIVATE KEY" || block.label.ends_with(" PRIVATE KEY"))
-        .ok_or(SecretProblem::NoPrivateKey(private_key))?;
-    if block.label == "ENCRYPTED PRIVATE KEY" {
-        return Err(SecretProblem::EncryptedPrivateKey(private_key));
-    }
-    let key = PrivateKey::read(&block.contents).ok_or(SecretProblem::BadPrivateKey(private_key))?;
-    if !key.belongs_to(&certificate) {
-        return Err(SecretProblem::Mismatch {
-            certificate: certificate_key,
-            key: private_key,
-        });
-    }
-    Ok(Certificate::of(&der, &certificate))
+/// The first certificate of a chain, and whether a private key is its own.
+pub(super) fn check(chain: Named<'_>, key: Named<'_>) -> Pair {
+    let private_key = PrivateKey::of_pem(key);
+    let (name, chain) = chain;
+    let Some(der) = certificates(chain).next() else {
+        let certificate = Err(SecretProblem::NoCertificate(name));
+        return (certificate, private_key.map(|_| ()));
+    };
+    let Ok((_, certificate)) = parse_x509_certificate(&der) else {
+        let certificate = Err(SecretProblem::BadCertificate(name));
+        return (certificate, private_key.map(|_| ()));
+    };
+    let fits = private_key.and_then(|found| {
+        let own = PrivateKey::read(&found).is_some_and(|key| key.belongs_to(&certificate));
+        own.then_some(()).ok_or(SecretProblem::Mismatch {
+            certificate: name,
+            key: key.0,
+        })
+    });
+    (Ok(Certificate::of(&der, &certificate)), fits)
 }
 
 /// All certificates of a bundle; at least one.
@@ -84,6 +81,20 @@ enum PrivateKey<'a> {
 }
 
 impl<'a> PrivateKey<'a> {
+    /// The DER form of the first private key in PEM, if it can be read.
+    fn of_pem((name, text): Named<'_>) -> Result<Vec<u8>, SecretProblem> {
+        let block = blocks(text)
+            .find(|block| block.label == "PRIVATE KEY" || block.label.ends_with(" PRIVATE KEY"))
+            .ok_or(SecretProblem::NoPrivateKey(name))?;
+        if block.label == "ENCRYPTED PRIVATE KEY" {
+            return Err(SecretProblem::EncryptedPrivateKey(name));
+        }
+        match PrivateKey::read(&block.contents) {
+            Some(_) => Ok(block.contents),
+            None => Err(SecretProblem::BadPrivateKey(name)),
+        }
+    }
+
     /// Reads PKCS#1, PKCS#8 or SEC 1, whichever it is: labels are not to be trusted.
     fn read(der: &'a [u8]) -> Option<Self> {
         let parts = sequence(der)?;

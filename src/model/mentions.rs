@@ -1,0 +1,104 @@
+//! Objects by what they name, for what is asked of the thing that is named.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::OrdSet;
+
+use crate::api::kind::Kind;
+use crate::api::networking::{GatewaySpec, ServerTLSSettings, VirtualServiceSpec};
+use crate::world::{ObjectKey, World};
+
+use super::entries::MESH_GATEWAY;
+
+/// Something that objects name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mention {
+    /// A Gateway, in a VirtualService; whether it exists or not.
+    Gateway(ObjectKey),
+    /// A certificate, in a server of a Gateway; see [`certificate`].
+    Certificate(Arc<str>),
+}
+
+/// Which objects name something.
+#[derive(Debug, Clone, Default)]
+pub struct Mentions {
+    entries: OrdSet<(Mention, ObjectKey)>,
+}
+
+impl Mentions {
+    /// The objects that name it, by namespace and name.
+    pub fn of<'a>(&'a self, mention: &Mention) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let mention = mention.clone();
+        // The first kind of all, so that no key comes before.
+        let first = ObjectKey::new(Kind::VirtualService, "", "");
+        self.entries
+            .range((mention.clone(), first)..)
+            .take_while(move |(other, _)| *other == mention)
+            .map(|(_, key)| key)
+    }
+
+    pub(super) fn insert(&mut self, key: &ObjectKey, mentions: &BTreeSet<Mention>) {
+        for mention in mentions {
+            self.entries.insert((mention.clone(), key.clone()));
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &ObjectKey, mentions: &BTreeSet<Mention>) {
+        for mention in mentions {
+            self.entries.remove(&(mention.clone(), key.clone()));
+        }
+    }
+}
+
+/// What an object names.
+pub(super) fn by(world: &World, key: &ObjectKey) -> BTreeSet<Mention> {
+    match key.kind {
+        Kind::VirtualService => {
+            let object = world.get::<VirtualServiceSpec>(key);
+            let gateways = object.and_then(|object| object.spec());
+            let gateways = gateways.into_iter().flat_map(|spec| &spec.gateways);
+            gateways
+                .filter_map(|written| gateway_key(written, &key.namespace))
+                .map(Mention::Gateway)
+                .collect()
+        }
+        Kind::Gateway => {
+            let object = world.get::<GatewaySpec>(key);
+            let servers = object.and_then(|object| object.spec());
+            let servers = servers.into_iter().flat_map(|spec| &spec.servers);
+            servers
+                .filter_map(|server| certificate(server.tls.as_ref()?))
+                .map(Mention::Certificate)
+                .collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The Gateway that an entry of `gateways` names: `namespace/name`, or a name in the object's own namespace, or
+/// (in old objects) `name.namespace.svc.…`. `None` for `mesh`.
+pub fn gateway_key(written: &str, namespace: &str) -> Option<ObjectKey> {
+    if written == MESH_GATEWAY {
+        return None;
+    }
+    let (namespace, name) = match written.split_once('/') {
+        Some((".", name)) => (namespace, name),
+        Some((other, name)) => (other, name),
+        None => match written.split_once('.') {
+            Some((name, rest)) => (rest.split('.').next().unwrap_or(rest), name),
+            None => (namespace, written),
+        },
+    };
+    Some(ObjectKey::new(Kind::Gateway, namespace, name))
+}
+
+/// What tells the certificate of a server from others (Istio's IST0138 compares these): the name of the credential, or
+/// the files of certificate and key.
+pub fn certificate(tls: &ServerTLSSettings) -> Option<Arc<str>> {
+    if !tls.credential_name.is_empty() {
+        return Some(tls.credential_name.as_str().into());
+    }
+    let (certificate, key) = (&tls.server_certificate, &tls.private_key);
+    (!certificate.is_empty() && !key.is_empty()).then(|| format!("{certificate} with {key}").into())
+}

@@ -145,7 +145,7 @@ fn a_proxy_that_is_told_to_end_drains_first() {
     let Ok(()) = requires::network_namespaces() else {
         return;
     };
-    let [_, pod] = Pod::pair();
+    let [_peer, pod] = Pod::pair();
     let mut proxy = pod.proxy(
         "sidecar",
         &[],
@@ -170,7 +170,7 @@ fn the_agent_ends_as_envoy_did() {
     let Ok(()) = requires::network_namespaces() else {
         return;
     };
-    let [_, pod] = Pod::pair();
+    let [_peer, pod] = Pod::pair();
     let mut proxy = pod.proxy("sidecar", &[], &[]);
     let envoy = only_child(proxy.id()).unwrap();
     command::output(std::process::Command::new("kill").args(["-s", "KILL", &envoy.to_string()]))

@@ -277,12 +277,7 @@ fn wrong_types_are_errors_that_name_the_value_and_unknown_keys_are_none() {
 
 #[test]
 fn capture_that_would_keep_every_pod_from_starting_is_refused() {
-    for value in [
-        "cni.enabled=true",
-        "pilot.cni.enabled=true",
-        "global.nativeNftables=true",
-        "meshConfig.defaultConfig.interceptionMode=TPROXY",
-    ] {
+    for value in ["cni.enabled=true", "pilot.cni.enabled=true"] {
         let error = template(&[value]).unwrap_err();
         let path = value
             .split_once('=')
@@ -295,7 +290,11 @@ fn capture_that_would_keep_every_pod_from_starting_is_refused() {
             "{value}: {reason}"
         );
     }
-    template(&["meshConfig.defaultConfig.interceptionMode=REDIRECT"]).unwrap();
+    template(&[
+        "meshConfig.defaultConfig.interceptionMode=TPROXY",
+        "global.nativeNftables=true",
+    ])
+    .unwrap();
 }
 
 #[test]

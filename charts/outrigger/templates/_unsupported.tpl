@@ -1,11 +1,8 @@
 {{/*
-Refuses settings of capture that the agent does not know how to apply: its init container would fail in every pod.
+Refuses what would keep every injected pod from starting: without a CNI plugin, which no chart of ours installs, capture
+is never in place, and the container that checks it fails.
 */}}
 {{- define "outrigger.refuseUnsupported" -}}
 {{- $settings := include "outrigger.settings" . | fromYaml -}}
-{{- $why := "is not supported yet, and no injected pod would start with it" -}}
-{{- if ($settings.cni | default dict).enabled }}{{ fail (print "cni.enabled: capture by a CNI plugin " $why) }}{{ end -}}
-{{- if .Values.global.nativeNftables }}{{ fail (print "global.nativeNftables: capture with nftables " $why) }}{{ end -}}
-{{- $proxy := (.Values.meshConfig | default dict).defaultConfig | default dict -}}
-{{- if eq (toString $proxy.interceptionMode) "TPROXY" }}{{ fail (print "meshConfig.defaultConfig.interceptionMode: TPROXY " $why) }}{{ end -}}
+{{- if ($settings.cni | default dict).enabled }}{{ fail "cni.enabled: capture by a CNI plugin is not supported yet, and no injected pod would start with it" }}{{ end -}}
 {{- end }}

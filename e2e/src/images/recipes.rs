@@ -31,7 +31,7 @@ pub struct Package {
 }
 
 /// The Debian packages of the proxy's image.
-pub const PROXY_PACKAGES: [Package; 2] = [
+pub const PROXY_PACKAGES: [Package; 3] = [
     Package {
         name: "iptables",
         programs: &[
@@ -59,6 +59,12 @@ pub const PROXY_PACKAGES: [Package; 2] = [
             ("/usr/sbin/ip6tables-legacy-save", "xtables-legacy-multi"),
             ("/usr/sbin/ip6tables-legacy-restore", "xtables-legacy-multi"),
         ],
+    },
+    Package {
+        name: "nftables",
+        programs: &["/usr/sbin/nft"],
+        plugins: &[],
+        links: &[],
     },
     Package {
         name: "iproute2",

@@ -118,13 +118,11 @@ fn probe(family: Family, settings: &Settings, options: &Options, facts: &Facts) 
     })
 }
 
-/// The address from which the proxy calls the application, or the pod's own where that one counts as loopback.
+/// As Istio does, the address from which the proxy calls the application; the pod's own where that one counts as
+/// loopback. Over IPv6 always the pod's own: a call to ::6 also comes from there, by which the rules let it pass.
 fn own_destination(family: Family, settings: &Settings, facts: &Facts) -> Option<IpAddr> {
-    let source = match family {
-        Family::V4 => IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)),
-        Family::V6 => IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6)),
-    };
-    if settings.loopback.contains(source) {
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+    if family == Family::V6 || settings.loopback.contains(source) {
         host::own_address(&facts.addresses, family)
     } else {
         Some(source)

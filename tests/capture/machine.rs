@@ -16,7 +16,7 @@ pub fn agent_as(pod: &Pod, user: u32, words: &[&str]) -> Result<String, CommandE
 pub fn code(error: &CommandError) -> Option<i32> {
     match error {
         CommandError::Failed { status, .. } => status.code(),
-        CommandError::Run { .. } => None,
+        _ => None,
     }
 }
 

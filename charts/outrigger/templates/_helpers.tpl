@@ -70,10 +70,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ get (dict "none" "off" "fatal" "error" "warning" "warn") $level | default $level }}
 {{- end }}
 
-{{/* The namespaces whose Secrets are read as credentials of Gateways, as JSON; "." is the release's own. */}}
+{{/* The namespaces whose Secrets are read as credentials of Gateways, as JSON; "." is the release's own, and
+`--set …={}` says one empty name. */}}
 {{- define "outrigger.credentialNamespaces" -}}
 {{- $namespaces := list -}}
-{{- range .Values.gateways.credentialNamespaces -}}
+{{- range compact (.Values.gateways.credentialNamespaces | default list) -}}
 {{- $namespaces = append $namespaces (ternary $.Release.Namespace . (eq . ".")) -}}
 {{- end -}}
 {{- $namespaces | uniq | toJson -}}

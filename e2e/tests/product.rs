@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use outrigger_e2e::cluster::Cluster;
-use outrigger_e2e::demo::{Screen, bookinfo, gateway, local, routing, traffic};
+use outrigger_e2e::demo::{Screen, bookinfo, gateway, local, routing, source, traffic};
 use outrigger_e2e::wait;
 
 use crate::stage::{Product, product};
@@ -108,15 +108,49 @@ fn route_to_a_missing_subset_is_told_by_kubectl_and_its_cure_too() {
 }
 
 #[test]
-fn port_of_a_gateway_comes_and_goes_and_no_other_port_changes() {
+fn requests_from_outside_enter_through_the_node_port_that_a_gateway_asks_for_and_end_in_its_envoy()
+{
     let Some(stage) = stage() else { return };
     gateway::install(&stage).unwrap();
-    let ports = gateway::open_and_close(stage.node, stage.screen).unwrap();
+    let file = source("e2e/bookinfo/gateway-80.yaml");
+    let place = ["--namespace", gateway::NAMESPACE, "-f", &file];
+    stage
+        .node
+        .kubectl(&[&["apply"], &place[..]].concat())
+        .unwrap();
+    // A port that the chart has: Envoy listens behind it as soon as a Gateway has a server on it.
+    let on_80 = gateway::node_port_of(stage.node, 80).unwrap();
+    let visits = gateway::open_and_close(stage.node, stage.screen, || {
+        for node_port in [on_80, gateway::NODE_PORT] {
+            let visit = gateway::visit(&stage, node_port)?;
+            ensure!(visit.answer.contains("envoy"), "{}", visit.answer);
+            ensure!(visit.log.contains(" 404 "), "{}", visit.log);
+        }
+        let condition = "--for=condition=PortsExposed";
+        stage.node.kubectl(&[
+            "wait",
+            condition,
+            "gateway.networking.istio.io/bookinfo",
+            "--namespace",
+            gateway::NAMESPACE,
+        ])?;
+        Ok(())
+    });
+    let ports = visits.unwrap();
     assert!(
         ports.before.iter().all(|(_, _, node_port)| *node_port > 0),
         "{ports:?}"
     );
     ports.check().unwrap();
+    let asked = ports
+        .with
+        .iter()
+        .find(|(_, port, _)| *port == u64::from(gateway::PORT));
+    assert_eq!(asked.unwrap().2, u64::from(gateway::NODE_PORT));
+    stage
+        .node
+        .kubectl(&[&["delete"], &place[..]].concat())
+        .unwrap();
 }
 
 #[test]

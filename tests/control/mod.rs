@@ -2,7 +2,7 @@
 
 mod certificates;
 mod credentials;
-mod daemon;
+pub mod daemon;
 mod faults;
 mod faults_of_requests;
 mod leader;
@@ -33,15 +33,20 @@ const SOON: Duration = Duration::from_secs(20);
 const RECOVERY: Duration = Duration::from_secs(90);
 
 /// A control plane with the chart installed, for one test at a time: status has one writer in a cluster.
-struct Installed {
-    cluster: ControlPlane,
+pub struct Installed {
+    pub cluster: ControlPlane,
     /// Reaches it with the rights of the chart's service account.
     kubeconfig: PathBuf,
 }
 
 impl Installed {
     fn start() -> Result<Installed> {
-        let cluster = ControlPlane::start(&Lines)?;
+        Installed::start_with(&[])
+    }
+
+    /// Starts one whose API server has these flags too.
+    pub fn start_with(flags: &[&str]) -> Result<Installed> {
+        let cluster = ControlPlane::start_with(flags, &Lines)?;
         // Nothing runs the chart's pods, so its validation would only be waited for.
         cluster.helm(&[
             "install",
@@ -67,7 +72,13 @@ impl Installed {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn daemon(&self, name: &str) -> daemon::Daemon {
+    /// Reaches it with the rights of the chart's service account.
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
+    /// A replica of this name that is ready.
+    pub fn daemon(&self, name: &str) -> daemon::Daemon {
         daemon::Daemon::start_ready(name, &self.kubeconfig, &[])
     }
 }

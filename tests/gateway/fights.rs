@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use outrigger_e2e::cluster::Cluster;
 use outrigger_e2e::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DEADLINE, Namespace};
 
 /// How long the other tool keeps at it; three of our writes are 5 and then 10 seconds apart.
 const FIGHT: Duration = Duration::from_secs(17);
+/// How long a manager forces its own ports on the Service.
+const FORCED: Duration = Duration::from_secs(15);
 
 #[test]
 fn tool_that_rewrites_the_whole_service_meets_few_writes_and_an_event() {
@@ -50,8 +52,120 @@ fn tool_that_rewrites_the_whole_service_meets_few_writes_and_an_event() {
         "{note}"
     );
 
+    let told = edge.await_exposed("shop", "False", "Overwritten");
+    assert!(
+        told.contains("\"kubectl-replace\" rewrites all of it") && told.contains("fight/gateway"),
+        "{told}"
+    );
     let after = edge.await_ports(&[80, 443, 8088, 15021]);
     assert_eq!(after.len(), node_ports.len());
+    let way = edge.await_exposed("shop", "True", "Exposed");
+    assert!(
+        way.starts_with("8088 on Service fight/gateway port 8088"),
+        "{way}"
+    );
+}
+
+/// When our entry in `metadata.managedFields` changed, as a watch saw it.
+fn our_writes(watched: &str) -> Vec<String> {
+    let events = serde_json::Deserializer::from_str(watched).into_iter::<Value>();
+    let mut writes = Vec::new();
+    let mut last = Value::Null;
+    for service in events.map_while(Result::ok) {
+        let entries = service["metadata"]["managedFields"].as_array();
+        let ours = entries.and_then(|all| {
+            all.iter()
+                .find(|one| one["manager"] == "outrigger-gateways")
+        });
+        let ours = ours.cloned().unwrap_or_default();
+        if ours != last {
+            writes.push(ours["time"].as_str().unwrap_or("given up").to_owned());
+            last = ours;
+        }
+    }
+    writes
+}
+
+#[test]
+fn manager_that_forces_its_own_port_every_second_meets_few_writes_and_the_gateway_tells_where_it_leads()
+ {
+    let edge = Namespace::new("forced");
+    edge.apply_client_side(&edge.service());
+    edge.gateway("shop", &[(8088, "HTTP")]);
+    edge.await_ports(&[80, 443, 8088, 15021]);
+    let seen = tempfile::NamedTempFile::new().unwrap();
+    let mut watch = edge
+        .cluster
+        .kubectl_command()
+        .args([
+            "get",
+            "service/gateway",
+            "--namespace",
+            edge.name,
+            "--watch",
+        ])
+        .args(["--output=json", "--show-managed-fields"])
+        .stdout(seen.reopen().unwrap())
+        .spawn()
+        .unwrap();
+
+    // Every other time the port is not among those that it applies.
+    let theirs = json!({"name": "mine", "port": 8088, "targetPort": 9000, "protocol": "TCP"});
+    let apply = |ports: &Value| {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway"},
+                             "spec": {"ports": ports}});
+        let mut kubectl = edge.cluster.kubectl_command();
+        kubectl.args([
+            "apply",
+            "--namespace",
+            edge.name,
+            "--server-side",
+            "--force-conflicts",
+        ]);
+        kubectl.args(["--field-manager=gitops", "-f", "-"]);
+        outrigger_e2e::command::output_with_input(&mut kubectl, &service.to_string()).unwrap();
+    };
+    let own = json!({"name": "extra", "port": 9090, "targetPort": 9090, "protocol": "TCP"});
+    let (start, mut rounds) = (Instant::now(), 0_u32);
+    wait::until_true(FORCED * 4, "end of the forcing", || {
+        if start.elapsed() >= Duration::from_secs(1) * rounds {
+            let both = [own.clone(), theirs.clone()];
+            apply(&json!(if rounds.is_multiple_of(2) {
+                &both[..]
+            } else {
+                &both[..1]
+            }));
+            rounds += 1;
+        }
+        start.elapsed() > FORCED
+    })
+    .unwrap();
+    apply(&json!([own, theirs]));
+    let took = start.elapsed();
+    let way = wait::until(DEADLINE, "the Gateway tells where the port leads", || {
+        let told = edge.exposed("shop")["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if told.ends_with("pods listen on 9000") {
+            Ok(told)
+        } else {
+            Err(told)
+        }
+    });
+    assert!(
+        way.unwrap()
+            .contains("8088 on Service forced/gateway port 8088")
+    );
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+
+    let writes = our_writes(&std::fs::read_to_string(seen.path()).unwrap());
+    // The first is that of before.
+    let most = 2 + took.as_secs() / 5;
+    assert!(writes.len() as u64 <= most, "{writes:?} in {took:?}");
+    let port = edge.ports()[&8088].clone();
+    assert_eq!((&*port.name, &*port.target), ("mine", "9000"));
 }
 
 #[test]
@@ -74,6 +188,14 @@ fn field_that_a_person_took_over_is_not_fought_for_and_an_event_names_it() {
         "{note}"
     );
     assert_eq!(edge.ports()[&8088].target, "9000");
+    let told = edge.await_exposed("shop", "False", "FieldConflict");
+    assert!(told.contains("\"somebody\" set its targetPort"), "{told}");
+
+    // What they hold keeps no other port from being added.
+    edge.gateway("other", &[(8089, "HTTP")]);
+    edge.await_ports(&[80, 443, 8088, 8089, 15021]);
+    edge.await_exposed("other", "True", "Exposed");
+    assert_eq!(edge.ports()[&8088].target, "9000");
 }
 
 #[test]
@@ -83,6 +205,11 @@ fn service_with_an_unnamed_port_gets_ours_as_soon_as_it_is_named() {
     service["spec"]["ports"] = json!([{"port": 80, "targetPort": 8080, "protocol": "TCP"}]);
     edge.apply_client_side(&service);
     edge.gateway("shop", &[(8088, "HTTP")]);
+    let cure = edge.await_exposed("shop", "False", "ServicePortUnnamed");
+    assert!(
+        cure.contains("kubectl -n unnamed patch service gateway"),
+        "{cure}"
+    );
     let named = edge.kubectl(&[
         "patch",
         "service/gateway",

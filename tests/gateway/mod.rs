@@ -1,38 +1,50 @@
 //! The ports of gateways' Services on a real API server: what is added, what never changes, who wins.
 //!
-//! One API server and one writer for all of these tests, which keep apart by namespaces. The writer has the rights that
-//! it needs and no more.
+//! One API server and one `outriggerd` for most of these tests, which keep apart by namespaces. It has the rights that the
+//! chart gives it and no more.
 
 mod chart;
+mod churn;
+mod few_node_ports;
 mod fights;
+mod node_ports;
 mod ports;
 mod rendering;
-mod rights;
+mod scale;
+mod types;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use outrigger_e2e::cluster::{Cluster, ControlPlane};
-use outrigger_e2e::progress::Lines;
 use outrigger_e2e::wait;
 use serde_json::{Value, json};
 
+use crate::control::Installed;
+
 /// For anything that takes a moment; the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(60);
-const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+/// The type of the condition that these tests look at.
+const PORTS_EXPOSED: &str = "PortsExposed";
 
 /// The API server with a writer at work.
 fn cluster() -> &'static ControlPlane {
-    static CLUSTER: OnceLock<ControlPlane> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let cluster = ControlPlane::start(&Lines).unwrap();
-        cluster.kubectl(&["create", "-f", CRDS]).unwrap();
-        cluster.wait_for_definitions().unwrap();
-        rights::run_writer_as(rights::grant(&cluster));
-        cluster
-    })
+    static INSTALLED: OnceLock<Installed> = OnceLock::new();
+    static RUNNING: OnceLock<()> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| Installed::start_with(&[]).unwrap());
+    RUNNING.get_or_init(|| {
+        let (ready, is_ready) = mpsc::channel();
+        // The program ends with the thread that started it, and that must be after the last test.
+        thread::spawn(move || {
+            let _daemon = installed.daemon("gateways");
+            ready.send(()).unwrap();
+            thread::park();
+        });
+        is_ready.recv().unwrap();
+    });
+    &installed.cluster
 }
 
 /// A namespace of one test.
@@ -52,7 +64,10 @@ struct Port {
 
 impl Namespace {
     fn new(name: &'static str) -> Self {
-        let cluster = cluster();
+        Self::on(cluster(), name)
+    }
+
+    fn on(cluster: &'static ControlPlane, name: &'static str) -> Self {
         cluster.create_namespace(name).unwrap();
         Self { cluster, name }
     }
@@ -71,6 +86,11 @@ impl Namespace {
 
     /// Creates or changes a Gateway with these servers.
     fn gateway(&self, name: &str, servers: &[(u16, &str)]) {
+        self.gateway_with_node_ports(name, servers, "");
+    }
+
+    /// The same, which asks for node ports.
+    fn gateway_with_node_ports(&self, name: &str, servers: &[(u16, &str)], node_ports: &str) {
         let servers: Vec<Value> = servers
             .iter()
             .map(|(number, protocol)| {
@@ -81,7 +101,8 @@ impl Namespace {
             .collect();
         self.apply_client_side(&json!({
             "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
-            "metadata": {"name": name, "namespace": self.name},
+            "metadata": {"name": name, "namespace": self.name,
+                         "annotations": {"outrigger.dev/node-ports": node_ports}},
             "spec": {"selector": {"istio": self.name}, "servers": servers},
         }));
     }
@@ -134,6 +155,34 @@ impl Namespace {
         .unwrap()
     }
 
+    /// Waits until a Gateway says this of its ports, with this reason, and returns its message.
+    fn await_exposed(&self, gateway: &str, status: &str, reason: &str) -> String {
+        wait::until(
+            DEADLINE * 2,
+            &format!(
+                "{PORTS_EXPOSED}={status}, {reason}, of {}/{gateway}",
+                self.name
+            ),
+            || {
+                let condition = self.exposed(gateway);
+                if condition["status"] == status && condition["reason"] == reason {
+                    Ok(condition["message"].as_str().unwrap_or_default().to_owned())
+                } else {
+                    Err(condition)
+                }
+            },
+        )
+        .unwrap()
+    }
+
+    /// What a Gateway says of its ports now.
+    fn exposed(&self, gateway: &str) -> Value {
+        let gateway = self.get(&format!("gateways.networking.istio.io/{gateway}"));
+        let conditions = gateway["status"]["conditions"].as_array();
+        let found = conditions.and_then(|all| all.iter().find(|one| one["type"] == PORTS_EXPOSED));
+        found.cloned().unwrap_or_default()
+    }
+
     /// A Service of a gateway as people have them, with 15021, 80 and 443.
     fn service(&self) -> Value {
         json!({
@@ -181,6 +230,3 @@ fn without(ports: &BTreeMap<u64, Port>, number: u64) -> BTreeMap<u64, Port> {
     ports.remove(&number);
     ports
 }
-
-/// The kubeconfig of an account that may do what the writer does.
-type Rights = PathBuf;

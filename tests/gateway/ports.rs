@@ -172,13 +172,16 @@ fn gateway_of_another_namespace_adds_a_port_only_while_the_service_allows_it() {
     }));
     edge.gateway("own", &[(8087, "HTTP"), (8089, "HTTP")]);
     edge.await_ports(&[80, 443, 8087, 8089, 15021]);
+    let cure = team.await_exposed("shop", "False", "NotAllowed");
     let allow = "outrigger.dev/allow-gateways-from";
+    assert!(cure.contains(&format!("{allow}='{}'", team.name)), "{cure}");
     edge.kubectl(&[
         "annotate",
         "service/gateway",
         &format!("{allow}={}", team.name),
     ]);
     edge.await_ports(&[80, 443, 8087, 8088, 8089, 15021]);
+    team.await_exposed("shop", "True", "Exposed");
     edge.kubectl(&["annotate", "service/gateway", &format!("{allow}-")]);
     edge.await_ports(&[80, 443, 8087, 8089, 15021]);
 }
@@ -231,4 +234,58 @@ fn await_listeners(edge: &Namespace, expected: &str) {
         },
     )
     .unwrap();
+}
+
+#[test]
+fn opted_out_service_and_gateway_are_left_as_they_are() {
+    let edge = Namespace::new("opted-out");
+    edge.apply_client_side(&edge.service());
+    edge.gateway("shop", &[(8088, "HTTP")]);
+    let with = edge.await_ports(&[80, 443, 8088, 15021]);
+    let opt_out = "outrigger.dev/manage-ports=false";
+    edge.kubectl(&["annotate", "service/gateway", opt_out]);
+    edge.gateway("shop", &[(8088, "HTTP"), (8089, "HTTP")]);
+    let told = edge.await_exposed("shop", "False", "NotManaged");
+    assert!(
+        told.contains("port 8089 is not on Service opted-out/gateway"),
+        "{told}"
+    );
+    assert_eq!(edge.ports(), with, "left as it is, our port included");
+
+    edge.kubectl(&["annotate", "service/gateway", "outrigger.dev/manage-ports-"]);
+    edge.await_ports(&[80, 443, 8088, 8089, 15021]);
+    edge.kubectl(&["annotate", "gateways.networking.istio.io/shop", opt_out]);
+    // It asks for nothing any more.
+    edge.await_ports(&[80, 443, 15021]);
+    edge.await_exposed("shop", "Unknown", "OptedOut");
+}
+
+#[test]
+fn servers_that_no_port_can_be_given_keep_no_other_from_theirs() {
+    let edge = Namespace::new("bad-servers");
+    edge.apply_client_side(&edge.service());
+    let server = |number: u32, protocol: &str, name: &str| json!({"port": {"number": number, "protocol": protocol, "name": name}, "hosts": ["*.example.com"]});
+    edge.apply_client_side(&json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": "shop", "namespace": edge.name},
+        "spec": {"selector": {"istio": edge.name}, "servers": [
+            server(0, "HTTP", "zero"), server(65_536, "HTTP", "beyond"), server(8088, "HTTP", "same"),
+            server(8089, "HTTP", "same"), server(8090, "HTTP", "a"), server(8090, "TCP", "b"),
+        ]},
+    }));
+    // 8090 is asked for with two protocols.
+    let ports = edge.await_ports(&[80, 443, 8088, 8089, 15021]);
+    assert_eq!(
+        (&*ports[&8088].name, &*ports[&8089].name),
+        ("http-8088", "http-8089")
+    );
+    let told = wait::until(DEADLINE, "PortsExposed=False", || {
+        let condition = edge.exposed("shop");
+        if condition["status"] == "False" {
+            Ok(condition["message"].to_string())
+        } else {
+            Err(condition)
+        }
+    });
+    assert!(told.unwrap().contains("8090"));
 }

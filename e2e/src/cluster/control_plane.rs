@@ -35,10 +35,18 @@ impl ControlPlane {
     /// # Errors
     /// Programs could not be built; etcd or kube-apiserver did not become ready (with what they logged).
     pub fn start(progress: &dyn Progress) -> Result<Self> {
+        Self::start_with(&[], progress)
+    }
+
+    /// Starts a control plane whose kube-apiserver has these flags too.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(flags: &[&str], progress: &dyn Progress) -> Result<Self> {
         const ATTEMPTS: u32 = 3;
         let mut attempt = 1;
         loop {
-            match Self::start_once(progress) {
+            match Self::start_once(flags, progress) {
                 // Ports are found before they are used: another process may have been faster.
                 Err(error)
                     if attempt < ATTEMPTS
@@ -62,7 +70,7 @@ impl ControlPlane {
         shared.as_ref().map_err(|error| anyhow!("{error}"))
     }
 
-    fn start_once(progress: &dyn Progress) -> Result<Self> {
+    fn start_once(flags: &[&str], progress: &dyn Progress) -> Result<Self> {
         let tools = tools::named(tools::CONTROL_PLANE, progress)?;
         let state = state::claim("control-plane", |path, _| remove(path), |_| true)?;
         let home = state.path.clone();
@@ -84,6 +92,7 @@ impl ControlPlane {
             "--bind-address=127.0.0.1".into(),
             "--endpoint-reconciler-type=none".into(),
         ]);
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         launcher.run(api_server::NAME, &arguments)?;
         let control_plane = Self {
             launcher,

@@ -1,8 +1,10 @@
 //! An ingress gateway whose Service gets the ports that Gateway objects ask for, and loses them again.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::stage::{show, source};
@@ -17,6 +19,10 @@ pub const NAMESPACE: &str = "istio-ingress";
 pub const RELEASE: &str = "istio-ingressgateway";
 /// The port that the Gateway object of `e2e/bookinfo` asks for.
 pub const PORT: u16 = 8088;
+/// The port of every node for which it asks.
+pub const NODE_PORT: u16 = 30080;
+/// A port is listened on when the kubelet has told the pod of it.
+const LISTENING: Duration = Duration::from_secs(90);
 /// A port comes and goes within a second or so.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -83,11 +89,15 @@ pub fn install(stage: &Stage<'_>) -> Result<String> {
 }
 
 /// Applies a Gateway with a server on port 8088, waits until the Service has the port, deletes it, waits until it is
-/// gone.
+/// gone; and `meanwhile`, what is to be done while the port is there.
 ///
 /// # Errors
 /// The port does not come, or does not go.
-pub fn open_and_close(cluster: &dyn Cluster, screen: &Screen) -> Result<Ports> {
+pub fn open_and_close(
+    cluster: &dyn Cluster,
+    screen: &Screen,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Ports> {
     let before = ports(cluster)?;
     let file = source("e2e/bookinfo/gateway-8088.yaml");
     let with = step(screen, "apply a Gateway with a server on port 8088", || {
@@ -96,6 +106,7 @@ pub fn open_and_close(cluster: &dyn Cluster, screen: &Screen) -> Result<Ports> {
     })?;
     let get = format!("get service {RELEASE} --namespace {NAMESPACE}");
     show(cluster, screen, &get)?;
+    meanwhile()?;
     let after = step(screen, "delete the Gateway", || {
         cluster.kubectl(&["delete", "--namespace", NAMESPACE, "-f", &file])?;
         wait_for_port(cluster, false)
@@ -106,6 +117,71 @@ pub fn open_and_close(cluster: &dyn Cluster, screen: &Screen) -> Result<Ports> {
         with,
         after,
     })
+}
+
+/// What came of a request from outside.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Status line and headers.
+    pub answer: String,
+    /// The line of the gateway's access log.
+    pub log: String,
+}
+
+/// Requests a page through a port of the node until the gateway's Envoy answers, with 404, because nobody has told it a
+/// route yet, and reads what it logged.
+///
+/// # Errors
+/// Envoy does not answer, or logs nothing.
+pub fn visit(stage: &Stage<'_>, node_port: u16) -> Result<Visit> {
+    let address = SocketAddr::from((stage.node.address(), node_port));
+    let path = format!("/from-outside-through-{node_port}");
+    let what = format!("GET http://{address}{path}");
+    let answer = step(stage.screen, &what, || {
+        wait::until(LISTENING, "an answer of Envoy", || {
+            let answer = get(address, &path)?;
+            ensure!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+            anyhow::Ok(answer)
+        })
+    })?;
+    let deployment = format!("deployment/{RELEASE}");
+    let logs = ["logs", &deployment, "--namespace", NAMESPACE];
+    let log = wait::until(DEADLINE, "a line of the access log", || {
+        let logs = stage.node.kubectl(&logs)?;
+        let mut lines = logs.lines().filter(|line| line.contains(&path));
+        let line = lines.next_back().context("no line names the path")?;
+        anyhow::Ok(line.to_owned())
+    })?;
+    stage
+        .screen
+        .text(&format!("{answer}\n\nThe gateway's access log:\n{log}"));
+    Ok(Visit { answer, log })
+}
+
+/// Status line and headers of the answer to a GET.
+fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: bookinfo.example.com\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).replace('\r', "");
+    let head = answer.split("\n\n").next().unwrap_or_default();
+    Ok(head.to_owned())
+}
+
+/// The port on the nodes of a port of the gateway's Service.
+///
+/// # Errors
+/// The Service can't be read, or doesn't have the port.
+pub fn node_port_of(cluster: &dyn Cluster, number: u16) -> Result<u16> {
+    let ports = ports(cluster)?;
+    let port = ports.iter().find(|(_, port, _)| *port == u64::from(number));
+    let (_, _, node_port) = port.with_context(|| format!("no port {number} among {ports:?}"))?;
+    Ok(u16::try_from(*node_port)?)
 }
 
 fn wait_for_port(cluster: &dyn Cluster, wanted: bool) -> Result<Vec<ServicePort>> {

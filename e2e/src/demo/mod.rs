@@ -14,5 +14,5 @@ mod tour;
 pub mod traffic;
 
 pub use screen::Screen;
-pub use stage::Stage;
+pub use stage::{Stage, source};
 pub use tour::{Options, down, run, setup, which};

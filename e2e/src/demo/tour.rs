@@ -225,7 +225,9 @@ fn tour(stage: &Stage<'_>) -> Result<()> {
 
     screen.heading("A gateway whose ports follow the Gateway objects");
     gateway::install(stage)?;
-    gateway::open_and_close(node, screen)
-        .context("ports of the gateway")?
-        .check()
+    gateway::open_and_close(node, screen, || {
+        gateway::visit(stage, gateway::NODE_PORT).map(drop)
+    })
+    .context("ports of the gateway")?
+    .check()
 }

@@ -23,12 +23,16 @@ pub(super) fn of(object: &ObjectKey, ports: &Plan, summary: &str) -> Vec<Conditi
     exposed.into_iter().chain(ready).collect()
 }
 
-/// `PortsExposed`: false where a finding says so, unknown where there is nothing that could expose a port, or where
-/// people see to it.
+/// `PortsExposed`: false where a finding says so, unknown where there is nothing that could expose a port, where people
+/// see to it, and until the API server has taken what is planned.
 fn ports_exposed(gateway: &GatewayPlan) -> Condition {
     let Some(worst) = gateway.findings.iter().min_by_key(|finding| finding.reason) else {
         return match gateway.exposed.as_slice() {
             [] => condition("True", "NoPorts", "No server needs a port of a Service."),
+            exposed if exposed.iter().any(|at| !at.live) => {
+                let pending = exposed.iter().filter(|at| !at.live);
+                condition("Unknown", "Pending", &to_come(pending))
+            }
             exposed => condition("True", "Exposed", &listed(exposed)),
         };
     };
@@ -53,6 +57,20 @@ fn said(findings: &[Finding]) -> String {
         .iter()
         .map(|finding| format!("{}: {}", finding.path, finding.text));
     limited(lines, findings.len(), " | ")
+}
+
+/// The ports that are not there yet.
+fn to_come<'a>(pending: impl Iterator<Item = &'a Exposure>) -> String {
+    let line = |at: &Exposure| {
+        format!(
+            "{} is about to be on Service {}",
+            at.port,
+            at.service.qualified_name()
+        )
+    };
+    let lines: Vec<String> = pending.map(line).collect();
+    let count = lines.len();
+    limited(lines.into_iter(), count, "; ")
 }
 
 /// Every port with its way to the pods.

@@ -223,8 +223,8 @@ pub(super) fn of_trouble(
              with {MANAGE_PORTS}=false to leave its ports to people"
         ),
         PortTroubleKind::Overwritten => format!(
-            "port {port} keeps disappearing from Service {name}: {why}; it is added again ever more rarely. Let only those \
-             ports be applied that the Service's manifest has (server-side apply does that), or annotate the Service with \
+            "port {port} keeps disappearing from Service {name}: {why}; it is added again ever more rarely. Let that use \
+             server-side apply, which touches only what its manifest has, or annotate the Service with \
              {MANAGE_PORTS}=false and put the port into the manifest"
         ),
         PortTroubleKind::Forbidden => format!(

@@ -156,6 +156,8 @@ pub struct Exposure {
     pub target_port: Option<u16>,
     /// Whether the Service's port is ours; otherwise somebody else put it there.
     pub ours: bool,
+    /// Whether the Service has the port already as it must be.
+    pub live: bool,
 }
 
 /// Derives the plan. Costs one pass over the pods, Services and Gateways.

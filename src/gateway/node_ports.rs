@@ -95,7 +95,11 @@ pub(super) fn assign<'a>(
     }
     let rivals = Rivals::of(&wishes);
     for wish in &wishes {
-        match rivals.objection(wish).or_else(|| taken(wish, members)) {
+        match rivals
+            .over_the_place(wish)
+            .or_else(|| taken(wish, members))
+            .or_else(|| rivals.over_the_node_port(wish, members))
+        {
             Some(finding) => unmet.entry(wish.gateway).or_default().push(finding),
             None => {
                 if let Some(service) = settled.get_mut(wish.place.0) {
@@ -190,35 +194,37 @@ impl<'a> Rivals<'a> {
         rivals
     }
 
-    /// Why a wish and another one can't both be met; then neither is.
-    fn objection(&self, wish: &Wish<'a>) -> Option<Finding> {
+    /// Another node port is asked for the same port: then it keeps the one that it has.
+    fn over_the_place(&self, wish: &Wish<'a>) -> Option<Finding> {
         let (service, port) = wish.place;
         let here = self.by_place.get(&wish.place)?;
-        if here.iter().any(|(other, _)| *other != wish.node_port) {
-            let text = format!(
-                "port {port} of Service {} can have one node port, and is asked to have {}; it keeps the one it has",
-                service.qualified_name(),
-                enumeration(here.iter().map(|(node_port, gateway)| format!(
-                    "{node_port} by Gateway {}",
-                    gateway.qualified_name()
-                )))
-            );
-            return Some(finding(Reason::NodePortConflict, text));
-        }
+        let text = format!(
+            "port {port} of Service {} can have one node port, and is asked to have {}; it keeps the one it has",
+            service.qualified_name(),
+            enumeration(here.iter().map(|(node_port, gateway)| format!(
+                "{node_port} by Gateway {}",
+                gateway.qualified_name()
+            )))
+        );
+        let differs = here.iter().any(|(other, _)| *other != wish.node_port);
+        differs.then(|| finding(Reason::NodePortConflict, text))
+    }
+
+    /// The node port is asked for other ports too, and nobody has it: then nobody gets it. Who has it keeps it.
+    fn over_the_node_port(&self, wish: &Wish<'a>, members: &Members<'_>) -> Option<Finding> {
         let there = self.by_node_port.get(&wish.node_port)?;
-        if there.iter().any(|(other, _)| *other != wish.place) {
-            let text = format!(
-                "one port can have node port {}, and several are to have it: {}; none was given it",
-                wish.node_port,
-                enumeration(there.iter().map(|((service, port), gateway)| format!(
-                    "port {port} of Service {} for Gateway {}",
-                    service.qualified_name(),
-                    gateway.qualified_name()
-                )))
-            );
-            return Some(finding(Reason::NodePortConflict, text));
-        }
-        None
+        let text = format!(
+            "one port can have node port {}, and several are to have it: {}; none was given it",
+            wish.node_port,
+            enumeration(there.iter().map(|((service, port), gateway)| format!(
+                "port {port} of Service {} for Gateway {}",
+                service.qualified_name(),
+                gateway.qualified_name()
+            )))
+        );
+        let differs = there.iter().any(|(other, _)| *other != wish.place);
+        let is_free = !members.node_ports.contains_key(&wish.node_port);
+        (differs && is_free).then(|| finding(Reason::NodePortConflict, text))
     }
 }
 

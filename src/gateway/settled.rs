@@ -311,6 +311,19 @@ impl<'a> Settled<'a> {
         right && self.as_it_is(port) == Some(wanted)
     }
 
+    /// The same, where a node port that was refused doesn't count: who asked for it is told, and others have no part in it.
+    fn is_live_as_far_as_it_can_be(&self, planned: &PlannedPort) -> bool {
+        const OF_NODE_PORTS: [PortTroubleKind; 2] = [
+            PortTroubleKind::NodePortTaken,
+            PortTroubleKind::NodePortOutOfRange,
+        ];
+        let mut planned = planned.clone();
+        if self.has_trouble(planned.port, &OF_NODE_PORTS) {
+            planned.node_port = None;
+        }
+        self.is_live(&planned)
+    }
+
     /// What is to be written; `None` where nothing of ours is or must be.
     pub(super) fn plan(&self) -> Option<ServicePlan> {
         let applied = &self.member.spec.applied_ports;
@@ -338,11 +351,17 @@ impl<'a> Settled<'a> {
         if self.is_alias() {
             return None;
         }
-        let (service_port, target_port, ours) = match self.route(number) {
-            Route::Foreign(port) => (port.port, self.target_of(port), false),
+        let (service_port, target_port, ours, live) = match self.route(number) {
+            Route::Foreign(port) => (port.port, self.target_of(port), false, true),
             Route::Ours => {
                 let planned = self.planned.get(&number)?;
-                (planned.port, self.target_in_effect(planned)?, true)
+                let target = self.target_in_effect(planned)?;
+                (
+                    planned.port,
+                    target,
+                    true,
+                    self.is_live_as_far_as_it_can_be(planned),
+                )
             }
         };
         let node_port = self
@@ -357,6 +376,7 @@ impl<'a> Settled<'a> {
             node_port,
             target_port,
             ours,
+            live,
         })
     }
 

@@ -105,9 +105,10 @@ fn render(plan: &Plan) -> String {
                 .node_port
                 .map_or(String::new(), |port| format!(", node port {port}"));
             let service = at.service.qualified_name();
+            let live = if at.live { "" } else { ", not yet" };
             writeln!(
                 text,
-                "  {} at {service}:{} -> {target}{node}",
+                "  {} at {service}:{} -> {target}{node}{live}",
                 at.port, at.service_port
             )
             .unwrap();

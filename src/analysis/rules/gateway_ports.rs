@@ -109,18 +109,31 @@ mod tests {
             assert!(condition.message.contains(cure), "{}", condition.message);
         }
 
-        let allowed = service(json!({"outrigger.dev/allow-gateways-from": "shop"}));
-        let change = world.apply(&allowed).unwrap().unwrap();
-        let (cured, concerned) = snapshot.update(world, &[change]);
+        let allow = json!({"outrigger.dev/allow-gateways-from": "shop"});
+        let change = world.apply(&service(allow.clone())).unwrap().unwrap();
+        let (cured, concerned) = snapshot.update(world.clone(), &[change]);
         assert!(concerned.contains(&key), "its status is to be written");
-        let conditions = desired(cured.messages(&key), &cured.standing(&key));
-        for kind in [PORTS_EXPOSED, READY] {
-            let condition = conditions.iter().find(|one| one.kind == kind).unwrap();
-            assert_eq!(condition.status, "True", "{condition:?}");
-        }
-        let exposed = conditions.iter().find(|one| one.kind == PORTS_EXPOSED);
+        let of = |snapshot: &Snapshot, kind: &str| {
+            let conditions = desired(snapshot.messages(&key), &snapshot.standing(&key));
+            let found = conditions.into_iter().find(|one| one.kind == kind);
+            found
+                .map(|one| (one.status, one.reason, one.message))
+                .unwrap()
+        };
+        let (status, reason, message) = of(&cured, PORTS_EXPOSED);
+        assert_eq!((&*status, &*reason), ("Unknown", "Pending"));
+        assert_eq!(message, "8088 is about to be on Service edge/gateway");
+        assert_eq!(of(&cured, READY).0, "True");
+
+        let mut written = service(allow);
+        let port = json!({"name": "http-8088", "port": 8088, "appProtocol": "http"});
+        written["spec"]["ports"].as_array_mut().unwrap().push(port);
+        let change = world.apply(&written).unwrap().unwrap();
+        let (exposed, concerned) = cured.update(world, &[change]);
+        assert!(concerned.contains(&key), "its status is to be written");
+        let (status, _, message) = of(&exposed, PORTS_EXPOSED);
         let way = "8088 on Service edge/gateway port 8088, pods listen on 8088";
-        assert_eq!(exposed.unwrap().message, way);
+        assert_eq!((&*status, &*message), ("True", way));
     }
 
     #[test]

@@ -137,11 +137,15 @@ impl Pace {
             troubles.clone_from(&last.outcome.troubles);
         }
         if troubles.is_empty() && last.was_undone(plan, now) {
-            let who = last.outcome.other.as_deref();
+            // Who removes a field leaves no trace in the managed fields.
+            let hint = match &last.outcome.other {
+                Some(other) => format!(" (its other ports were last set by {other:?})"),
+                None => String::new(),
+            };
             troubles.push(PortTrouble {
                 kind: PortTroubleKind::Overwritten,
                 ports: BTreeSet::new(),
-                text: format!("{:?} rewrites all of it", who.unwrap_or("somebody")),
+                text: format!("somebody rewrites it without the port{hint}"),
             });
         }
         (!troubles.is_empty()).then(|| PortWrite {

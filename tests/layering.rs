@@ -35,7 +35,7 @@ const PURE: &[Layer] = &[
     },
     Layer {
         path: "analysis",
-        may_use: &["api", "world", "model", "gateway"],
+        may_use: &["api", "world", "model", "gateway", "inject"],
         edge: &[],
     },
     Layer {

@@ -45,8 +45,16 @@ impl Dependents {
         let Subject::Host(topic, host) = touched else {
             return;
         };
-        for wildcard in host.wildcards_above() {
-            self.collect_exact(&Subject::Host(*topic, wildcard), concerned);
+        for level in host.wildcards_above() {
+            let from = Subject::Host(*topic, level.clone());
+            let of_level = self.by_subject.range(from..).take_while(
+                |(subject, _)| matches!(subject, Subject::Host(of, other) if of == topic && level.begins(other)),
+            );
+            for (subject, objects) in of_level {
+                if matches!(subject, Subject::Host(_, wildcard) if wildcard.covers(host)) {
+                    concerned.extend(objects.iter().cloned());
+                }
+            }
         }
         if host.is_wildcard() {
             self.collect_below(*topic, host, concerned);
@@ -59,10 +67,12 @@ impl Dependents {
 
     fn collect_below(&self, topic: Topic, wildcard: &Host, concerned: &mut BTreeSet<ObjectKey>) {
         let below = self.by_subject.range(Subject::Host(topic, wildcard.first_below())..).take_while(
-            |(subject, _)| matches!(subject, Subject::Host(of, host) if *of == topic && wildcard.covers(host)),
+            |(subject, _)| matches!(subject, Subject::Host(of, host) if *of == topic && wildcard.is_beside(host)),
         );
-        for (_, objects) in below {
-            concerned.extend(objects.iter().cloned());
+        for (subject, objects) in below {
+            if matches!(subject, Subject::Host(_, host) if wildcard.covers(host)) {
+                concerned.extend(objects.iter().cloned());
+            }
         }
     }
 }

@@ -212,4 +212,220 @@ diagnoses! {
     UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound",
         effect: "The rule applies to no request.",
         cure: "Correct the host, or create the Service or ServiceEntry.";
+    /// A field or a kind that Istio has given up.
+    DEPRECATED = "IST0002" "Deprecated", Warning, Remark, "Deprecated",
+        effect: "What the field or kind says is ignored, or will be in a later release.",
+        cure: "Use what the message names in its place.";
+    /// A rule of an AuthorizationPolicy names a namespace that does not exist.
+    NAMESPACE_NOT_FOUND = "IST0101" "ReferencedResourceNotFound", Error, ResolvedRefs, "NamespaceNotFound",
+        effect: "The rule matches no request from that namespace, because there is none.",
+        cure: "Correct the name, or create the namespace.";
+    /// A namespace has neither of the labels by which its pods get sidecars.
+    NOT_INJECTED = "IST0102" "NamespaceNotInjected", Info, Remark, "NotInjected",
+        effect: "Pods of the namespace get no sidecar, unless a pod asks for one itself.",
+        cure: "Label the namespace istio-injection=enabled (or istio.io/rev=REVISION), or istio-injection=disabled to say that this is meant.";
+    /// A pod has no proxy although its namespace is injected.
+    PROXY_MISSING = "IST0103" "PodMissingProxy", Warning, Remark, "ProxyMissing",
+        effect: "The pod's traffic passes no proxy: no routes, no policies and no mutual TLS apply to it.",
+        cure: "Have the pod made anew, for example by `kubectl rollout restart`; label it sidecar.istio.io/inject=\"false\" where this is meant.";
+    /// An annotation of Istio is on a kind of object for which it means nothing.
+    MISPLACED_ANNOTATION = "IST0107" "MisplacedAnnotation", Warning, Remark, "MisplacedAnnotation",
+        effect: "Nothing reads the annotation there.",
+        cure: "Move it to the kind that the message names.";
+    /// An annotation has a domain of Istio, but no name that Istio knows.
+    UNKNOWN_ANNOTATION = "IST0108" "UnknownAnnotation", Warning, Remark, "UnknownAnnotation",
+        effect: "Nothing reads the annotation.",
+        cure: "Correct its name, or remove it.";
+    /// The Services of a Deployment give one port several protocols.
+    PORT_PROTOCOLS_DIFFER = "IST0116" "DeploymentAssociatedToMultipleServices", Warning, Remark, "PortProtocolsDiffer",
+        effect: "The sidecar of such a pod serves the port by one of the protocols; requests of the other fail.",
+        cure: "Give the Services different port numbers, or one protocol.";
+    /// Neither name nor appProtocol of a Service's port tells its protocol.
+    PORT_WITHOUT_PROTOCOL = "IST0118" "PortNameIsNotUnderNamingConvention", Info, Remark, "PortWithoutProtocol",
+        effect: "Proxies look at the first bytes of each connection to tell HTTP from other TCP.",
+        cure: "Name the port PROTOCOL or PROTOCOL-SUFFIX (http-web), or set appProtocol.";
+    /// A namespace has two labels that decide about its pods' sidecars differently.
+    INJECTION_LABELS_CONFLICT = "IST0123" "NamespaceMultipleInjectionLabels", Warning, Remark, "InjectionLabelsConflict",
+        effect: "One of the labels wins: istio-injection over istio.io/rev, and either over ambient mode.",
+        cure: "Keep one of the labels.";
+    /// The value of an annotation cannot be used.
+    INVALID_ANNOTATION = "IST0125" "InvalidAnnotation", Warning, Remark, "InvalidAnnotation",
+        effect: "The injector refuses a pod with this value.",
+        cure: "Give the annotation a value as the message says.";
+    /// An AuthorizationPolicy applies to no workload of the mesh.
+    POLICY_WITHOUT_WORKLOADS = "IST0127" "NoMatchingWorkloadsFound", Warning, Remark, "NoWorkloads",
+        effect: "The policy neither allows nor denies anything.",
+        cure: "Compare the selector with the labels of the pods that are meant, and see that these have a sidecar.";
+    /// A deprecated annotation.
+    DEPRECATED_ANNOTATION = "IST0135" "DeprecatedAnnotation", Info, Remark, "DeprecatedAnnotation",
+        effect: "The annotation works still, if the message does not say otherwise.",
+        cure: "Use what has taken its place.";
+    /// Two ports of Services lead to one port of a Deployment's pods.
+    TARGET_PORTS_DIFFER = "IST0137" "DeploymentConflictingPorts", Warning, Remark, "TargetPortsDiffer",
+        effect: "The sidecar has one inbound listener for that port and takes the settings of one of the Services for all of them.",
+        cure: "Let the Services use one port number for it, or let the pods listen on two.";
+    /// Two webhooks would both inject the same pods.
+    INJECTORS_OVERLAP = "IST0139" "InvalidWebhook", Error, Remark, "InjectorsOverlap",
+        effect: "Such a pod is injected by both, the second time on top of the first.",
+        cure: "Narrow the selectors, or remove the configuration of the control plane that is gone.";
+    /// An injection webhook calls a Service that does not exist.
+    INJECTORS_SERVICE_MISSING = "IST0139" "InvalidWebhook", Error, Remark, "ServiceNotFound",
+        effect: "Pods that it is asked about are refused, or start without a sidecar where its failurePolicy is Ignore.",
+        cure: "Install the control plane again, or remove the webhook configuration that it left.";
+    /// Routes for a gateway do not use the subsets that another VirtualService of the same host names.
+    SUBSETS_BYPASSED = "IST0140" "IngressRouteRulesNotAffected", Warning, Remark, "SubsetsBypassed",
+        effect: "Requests from the gateway go to all endpoints of the host, because the gateway does not apply the routes that sidecars have for it.",
+        cure: "Name the subsets in the routes of the gateway too.";
+    /// A container other than the proxy runs as the proxy's user.
+    PROXYS_USER = "IST0144" "InvalidApplicationUID", Warning, Remark, "ProxysUser",
+        effect: "The container's outbound traffic passes the proxy by, because that of user 1337 is never captured.",
+        cure: "Run the container as another user.";
+    /// A Deployment waits for an image from an injector that is not asked about its pods.
+    AUTO_IMAGE_UNSEEN = "IST0146" "ImageAutoWithoutInjectionWarning", Warning, Remark, "NoInjector",
+        effect: "The pods cannot start: no registry has the image auto.",
+        cure: "Label the namespace or the pods so that an injector takes them.";
+    /// A pod still has the image that an injector should have replaced.
+    AUTO_IMAGE_LEFT = "IST0147" "ImageAutoWithoutInjectionError", Error, Remark, "NotInjected",
+        effect: "The pod cannot start: no registry has the image auto.",
+        cure: "Delete the pod once an injector takes pods of its kind; it is made anew.";
+    /// A namespace without a label is injected because the injector is set to.
+    INJECTED_BY_DEFAULT = "IST0148" "NamespaceInjectionEnabledByDefault", Info, Remark, "InjectedByDefault",
+        effect: "Pods of the namespace get sidecars.",
+        cure: "Label the namespace istio-injection=disabled if this is not meant.";
+    /// Routes look at claims of tokens that nobody checks.
+    CLAIMS_UNCHECKED = "IST0149" "JwtClaimBasedRoutingWithoutRequestAuthN", Error, ResolvedRefs, "NoRequestAuthentication",
+        effect: "The condition never holds at the gateway, because only a checked token has claims there.",
+        cure: "Create a RequestAuthentication that selects the gateway's pods.";
+    /// A port of a Service of type ExternalName makes the proxies take all traffic to its number.
+    EXTERNAL_NAME_PORT = "IST0150" "ExternalNameServiceTypeInvalidPortName", Warning, Remark, "ExternalNamePort",
+        effect: "Proxies send all TCP traffic to that port number to this service, whatever its address.",
+        cure: "Name the port after what it speaks (https, tls, http), or set appProtocol.";
+    /// The place of a patch depends on what other EnvoyFilters did before.
+    RELATIVE_WITHOUT_PRIORITY = "IST0151" "EnvoyFilterUsesRelativeOperation", Warning, Remark, "NoPriority",
+        effect: "The patch may find what it names or not, depending on the age and the names of other EnvoyFilters.",
+        cure: "Set spec.priority in all EnvoyFilters that patch the same place.";
+    /// REPLACE is used where it does nothing.
+    REPLACE_INEFFECTIVE = "IST0152" "EnvoyFilterUsesReplaceOperationIncorrectly", Error, Remark, "OperationIneffective",
+        effect: "The patch does nothing.",
+        cure: "Use MERGE, or patch an HTTP_FILTER or NETWORK_FILTER.";
+    /// ADD is used where it does nothing.
+    ADD_INEFFECTIVE = "IST0153" "EnvoyFilterUsesAddOperationIncorrectly", Error, Remark, "OperationIneffective",
+        effect: "The patch does nothing.",
+        cure: "Use MERGE, or INSERT_FIRST for routes.";
+    /// REMOVE is used where it does nothing.
+    REMOVE_INEFFECTIVE = "IST0154" "EnvoyFilterUsesRemoveOperationIncorrectly", Error, Remark, "OperationIneffective",
+        effect: "The patch does nothing.",
+        cure: "Patch the virtual host or the listener that holds it.";
+    /// The place of a patch depends on filters that only some versions of the proxy have.
+    RELATIVE_TO_VERSIONED = "IST0155" "EnvoyFilterUsesRelativeOperationWithProxyVersion", Warning, Remark, "NoPriority",
+        effect: "The patch finds the filter in proxies of some versions and not in others.",
+        cure: "Set spec.priority in all EnvoyFilters that patch the same place.";
+    /// Access logs are asked for without a provider, and the mesh has none for them.
+    NO_TELEMETRY_PROVIDER = "IST0157" "InvalidTelemetryProvider", Warning, Remark, "NoProvider",
+        effect: "No access log is written on behalf of this object.",
+        cure: "Name a provider, or set defaultProviders.accessLogging in the mesh configuration.";
+    /// Proxies of a namespace's pods have another image than the injector gives now.
+    PROXY_IMAGE_DIFFERS = "IST0158" "PodsIstioProxyImageMismatchInNamespace", Warning, Remark, "ProxyImageDiffers",
+        effect: "These pods keep the proxy with which they were made.",
+        cure: "Restart the workloads of the namespace (`kubectl rollout restart`).";
+    /// Two Telemetries select one pod.
+    TELEMETRIES_CONFLICT = "IST0159" "ConflictingTelemetryWorkloadSelectors", Error, Conflicted, "SelectorConflict",
+        effect: "The pod follows one of the Telemetries, and which one is not defined.",
+        cure: "Let the selectors differ, so that each pod has one Telemetry.";
+    /// A namespace has more than one Telemetry without a selector.
+    TELEMETRIES_AMBIGUOUS = "IST0160" "MultipleTelemetriesWithoutWorkloadSelectors", Error, Conflicted, "SelectorConflict",
+        effect: "The namespace's pods follow one of the Telemetries, and which one is not defined.",
+        cure: "Keep one Telemetry without a selector, and give the others one.";
+    /// A webhook of a control plane outside the cluster cannot be called.
+    EXTERNAL_CONFIG_INVALID = "IST0163" "InvalidExternalControlPlaneConfig", Warning, Remark, "NoAddress",
+        effect: "The API server cannot reach the control plane: pods are not injected, objects are not validated.",
+        cure: "Give the webhook the control plane's URL (https://HOST:PORT/PATH), or a Service.";
+    /// A control plane outside the cluster is called by its address.
+    EXTERNAL_ADDRESS = "IST0164" "ExternalControlPlaneAddressIsNotAHostname", Info, Remark, "AddressNotName",
+        effect: "Calls fail unless the control plane's certificate names that address.",
+        cure: "Use a host name that the certificate has.";
+    /// A selector matches pods that take policies by targetRefs only.
+    SELECTOR_INEFFECTIVE = "IST0166" "IneffectiveSelector", Warning, Remark, "SelectorIneffective",
+        effect: "The policy does not apply to the pods of that Gateway.",
+        cure: "Name the Gateway in spec.targetRefs.";
+    /// A Sidecar for pods that have none.
+    POLICY_INEFFECTIVE = "IST0167" "IneffectivePolicy", Warning, Remark, "Ambient",
+        effect: "The Sidecar has no effect on these pods, because they have no sidecar.",
+        cure: "Remove the Sidecar, or inject the pods.";
+    /// A condition in the object's status says that something is wrong with it.
+    NEGATIVE_CONDITION = "IST0171" "NegativeConditionStatus", Warning, Remark, "NegativeCondition",
+        effect: "Whoever wrote the condition does not do all that the object says.",
+        cure: "See what the condition says.";
+    /// No pod has the labels of a subset.
+    SUBSET_WITHOUT_PODS = "IST0173" "DestinationRuleSubsetNotSelectPods", Error, Remark, "SubsetWithoutPods",
+        effect: "Requests to the subset are answered with 503.",
+        cure: "Compare the subset's labels with those of the pods, or start such pods.";
+    /// Istio's control plane fetches keys for tokens from any address.
+    JWKS_UNRESTRICTED = "IST0175" "JwksUriFetchUnrestricted", Warning, Remark, "JwksUnrestricted",
+        effect: "Whoever may create a RequestAuthentication may have the control plane call addresses inside the network.",
+        cure: "Set BLOCKED_CIDRS_IN_JWKS_URIS on the control plane.";
+    /// CRDs of the Gateway API are too old to be read.
+    GATEWAY_API_TOO_OLD = "IST0176" "GatewayAPICRDVersionBelowMinimum", Warning, Remark, "TooOld",
+        effect: "Objects of the kind are ignored.",
+        cure: "Install the CRDs of a newer release of the Gateway API.";
+    /// Two ServiceEntries give one port of one host different protocols.
+    ENTRY_PROTOCOLS_DIFFER = "IST0177" "ConflictingServiceEntryProtocol", Warning, Remark, "PortProtocolsDiffer",
+        effect: "Proxies treat the port by one of the protocols; which one is not defined.",
+        cure: "Give the port one protocol, or export the ServiceEntries to different namespaces.";
+    /// A Gateway's port is on no Service of its pods yet.
+    PORT_PENDING = "IST0162" "GatewayPortNotDefinedOnService", Warning, Remark, "PortPending",
+        effect: "Nobody outside the pods reaches the port until a Service has it.",
+        cure: "Nothing, where Outrigger looks after the Service's ports: it adds this one; elsewhere add the port by hand.";
+    /// A route delegates to a VirtualService that does not exist.
+    DELEGATE_NOT_FOUND = "ORG0020" "DelegateNotUsable", Error, ResolvedRefs, "DelegateNotFound",
+        effect: "Requests that match this route are answered with 404.",
+        cure: "Correct the name and namespace, or create the delegate: a VirtualService without hosts.";
+    /// A route delegates to a VirtualService that is not exported to its namespace.
+    DELEGATE_NOT_VISIBLE = "ORG0020" "DelegateNotUsable", Error, ResolvedRefs, "DelegateNotVisible",
+        effect: "Requests that match this route are answered with 404.",
+        cure: "Export the delegate to the namespace of the VirtualService that delegates.";
+    /// A route delegates to a VirtualService that has hosts of its own.
+    DELEGATE_HAS_HOSTS = "ORG0020" "DelegateNotUsable", Error, ResolvedRefs, "DelegateHasHosts",
+        effect: "Requests that match this route are answered with 404.",
+        cure: "Remove hosts and gateways from the delegate, or delegate to another one.";
+    /// A delegate delegates itself.
+    DELEGATE_NESTED = "ORG0021" "DelegateChain", Error, ResolvedRefs, "DelegateNested",
+        effect: "The delegate's own delegation is not followed: those of its requests are answered with 404.",
+        cure: "Delegate to the last VirtualService of the chain directly.";
+    /// Delegation goes round in a circle.
+    DELEGATE_CYCLE = "ORG0021" "DelegateChain", Error, ResolvedRefs, "DelegateCycle",
+        effect: "Requests that match this route are answered with 404.",
+        cure: "Break the circle.";
+    /// Another VirtualService takes every request for the host at the same gateway before this one.
+    ROUTES_SHADOWED = "ORG0022" "GatewayRoutesShadowed", Warning, Remark, "RoutesShadowed",
+        effect: "No route of this object is used at that gateway for that host.",
+        cure: "Give the route that takes every request a condition, or merge the two objects in the order that is meant.";
+    /// Another VirtualService has routes for the host at the same gateway, which are tried before those of this one.
+    ROUTES_PRECEDED = "ORG0023" "GatewayHostShared", Info, Remark, "RoutesPreceded",
+        effect: "A request takes a route of this object only if none of the other one matches.",
+        cure: "Merge the two into one VirtualService if their order matters.";
+    /// Another DestinationRule for the host comes first, and its policy is used.
+    POLICY_OVERRIDDEN = "ORG0024" "DestinationRuleOverridden", Warning, Remark, "PolicyOverridden",
+        effect: "The traffic policy of this object has no effect; its subsets have, if no other defines them.",
+        cure: "Merge the two into one DestinationRule.";
+    /// Another DestinationRule for the host comes first, and defines the same subset.
+    SUBSET_OVERRIDDEN = "ORG0024" "DestinationRuleOverridden", Warning, Remark, "SubsetOverridden",
+        effect: "Routes to the subset use labels and policy of the other object.",
+        cure: "Merge the two into one DestinationRule, or give the subset another name.";
+    /// Pods have the labels of a subset, but none of them is ready.
+    SUBSET_NOT_READY = "ORG0025" "SubsetWithoutReadyEndpoint", Warning, Remark, "SubsetNotReady",
+        effect: "Requests to the subset are answered with 503 until one of the pods is ready.",
+        cure: "Find out by `kubectl describe pod` why they are not ready.";
+    /// No route names a subset.
+    SUBSET_UNUSED = "ORG0026" "UnusedSubset", Info, Remark, "SubsetUnused",
+        effect: "No request goes to the subset as such.",
+        cure: "Remove the subset, or name it in a route.";
+    /// A share of a route's requests goes to a subset without a ready endpoint.
+    WEIGHT_TO_NOTHING = "ORG0027" "WeightToNothing", Warning, Remark, "NoEndpoints",
+        effect: "That share of the requests is answered with 503.",
+        cure: "Start pods of the subset first, or give its share to others.";
+    /// No namespace sees the object.
+    SEEN_BY_NOBODY = "ORG0028" "SeenByNoNamespace", Warning, Remark, "NotVisible",
+        effect: "What the object says reaches no proxy.",
+        cure: "Export it to `.` (its own namespace), to `*` (all), or to a namespace that exists.";
 }

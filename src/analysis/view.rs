@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Entry, Host, HostIndex, Mention, Model, Routes, Rule, Served, Service, Subject, Topic, label,
-    selects,
+    Entry, Host, HostIndex, Mention, Model, Routes, Rule, Served, Service, Subject, Target, Topic,
+    label, selects,
 };
-use crate::world::{Content, Object, ObjectKey, Readable, Settings, World};
+use crate::world::{
+    Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
+};
 
 /// The only access of rules to other objects.
 pub struct View<'a> {
@@ -74,6 +76,42 @@ impl<'a> View<'a> {
         self.world.in_namespace(namespace)
     }
 
+    /// All objects of a kind, by namespace and name. For kinds of which there are few: every change of one of them
+    /// concerns the verdict.
+    pub fn all<S: Content>(
+        &self,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Arc<Object<S>>)> + use<'a, S> {
+        self.look_at(Subject::Kind(S::KIND));
+        self.world.all::<S>().iter()
+    }
+
+    /// The Services of a namespace that select pods with these labels.
+    pub fn selecting(
+        &self,
+        namespace: &Arc<str>,
+        labels: &'a BTreeMap<String, String>,
+    ) -> Vec<(&'a ObjectKey, &'a ServiceSpec)> {
+        let mut found = Vec::new();
+        for (key, value) in labels {
+            let label = label(key, value);
+            self.look_at(Subject::Selectors(namespace.clone(), label.clone()));
+            for service in self.model.selectors().with(&label) {
+                let spec = self
+                    .world
+                    .get::<ServiceSpec>(service)
+                    .and_then(|object| object.spec());
+                if let Some(spec) = spec
+                    && service.namespace == *namespace
+                    && selects(&spec.selector, labels)
+                {
+                    found.push((service, spec));
+                }
+            }
+        }
+        found.sort_by_key(|(key, _)| *key);
+        found
+    }
+
     /// Services and ServiceEntries of a host.
     pub fn services(&self, host: &Host) -> Found<'a, Service> {
         self.about(Topic::Services, self.model.services(), host)
@@ -95,6 +133,12 @@ impl<'a> View<'a> {
     pub fn routes_around(&self, host: &Host) -> &'a HostIndex<Routes> {
         self.look_at(Subject::Host(Topic::Routes, host.clone()));
         self.model.routes()
+    }
+
+    /// VirtualServices by the hosts to whose subsets they send, with the same note as [`View::routes_around`].
+    pub fn targets_around(&self, host: &Host) -> &'a HostIndex<Target> {
+        self.look_at(Subject::Host(Topic::Targets, host.clone()));
+        self.model.targets()
     }
 
     /// Gateways that serve this host, hosts that it covers, or wildcards that cover it.
@@ -131,25 +175,59 @@ impl<'a> View<'a> {
         gateway.map_or(&[], |gateway| &gateway.exposed)
     }
 
+    /// Whether there is any object of a kind.
+    pub fn knows_any(&self, kind: Kind) -> bool {
+        self.look_at(Subject::Existence(kind));
+        self.world.count(kind) > 0
+    }
+
     /// The pods with all labels of a selector, which must not be empty, in all namespaces.
-    pub fn pods(
+    pub fn pods<'s>(
         &self,
-        selector: &'a BTreeMap<String, String>,
-    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
-        let label = selector.iter().next().map(|(key, value)| label(key, value));
-        if let Some(label) = &label {
-            self.look_at(Subject::Pods(label.clone()));
-        }
-        let (world, pods) = (self.world, self.model.pods());
+        selector: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
+        let world = self.world;
         let has_all = move |key: &&ObjectKey| {
             world
                 .metadata(key)
                 .is_some_and(|meta| selects(selector, &meta.labels))
         };
+        self.labelled(Kind::Pod, selector).filter(has_all)
+    }
+
+    /// The Deployments that make pods with all labels of a selector, which must not be empty, in all namespaces.
+    pub fn deployments<'s>(
+        &self,
+        selector: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
+        let world = self.world;
+        let makes_such = move |key: &&ObjectKey| {
+            let spec = world.get::<DeploymentSpec>(key).and_then(|one| one.spec());
+            spec.is_some_and(|spec| selects(selector, &spec.template.metadata.labels))
+        };
+        self.labelled(Kind::Deployment, selector).filter(makes_such)
+    }
+
+    /// The objects of a kind with the first label of a selector.
+    fn labelled(
+        &self,
+        kind: Kind,
+        selector: &BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let label = selector.iter().next().map(|(key, value)| label(key, value));
+        if let Some(label) = &label {
+            self.look_at(Subject::Pods(label.clone()));
+        }
+        let pods = self.model.pods();
         label
             .into_iter()
             .flat_map(|label| pods.with(&label))
-            .filter(has_all)
+            .filter(move |key| key.kind == kind)
+    }
+
+    /// A pod that [`View::pods`] found: its labels tell of every change of it.
+    pub fn pod(&self, pod: &ObjectKey) -> Option<&'a PodSpec> {
+        self.world.get(pod).and_then(|object| object.spec())
     }
 
     /// Labels of a pod that [`View::pods`] found.

@@ -147,30 +147,29 @@ const CHECKS: [(&str, Check); 17] = [
     (PROXY_MEMORY_LIMIT, quantity),
 ];
 
+/// What is wrong with the value of an annotation; `None` where nothing is, or where it has no rule.
+pub fn problem(name: &str, value: &str) -> Option<String> {
+    if name == MERGE_METRICS && go_bool(value).is_none() {
+        return Some("must be true or false".to_owned());
+    }
+    let (_, check) = CHECKS.iter().find(|(checked, _)| *checked == name)?;
+    check(value).err()
+}
+
 /// Checks every annotation of the pod that has a rule.
 pub fn check(pod: &Pod<'_>) -> Vec<InvalidAnnotation> {
-    let mut problems: Vec<_> = CHECKS
-        .iter()
-        .filter_map(|(name, check)| {
+    let checked = CHECKS.iter().map(|(name, _)| *name);
+    checked
+        .chain([MERGE_METRICS])
+        .filter_map(|name| {
             let value = pod.annotation(name)?;
-            let why = check(value).err()?;
             Some(InvalidAnnotation {
-                name: (*name).to_owned(),
+                name: name.to_owned(),
                 value: value.to_owned(),
-                why,
+                why: problem(name, value)?,
             })
         })
-        .collect();
-    if let Some(value) = pod.annotation(MERGE_METRICS)
-        && go_bool(value).is_none()
-    {
-        problems.push(InvalidAnnotation {
-            name: MERGE_METRICS.to_owned(),
-            value: value.to_owned(),
-            why: "must be true or false".to_owned(),
-        });
-    }
-    problems
+        .collect()
 }
 
 /// A boolean in the spellings that Go's `strconv.ParseBool` takes.

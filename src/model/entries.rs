@@ -1,6 +1,6 @@
 //! What single objects say about hosts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -27,6 +27,8 @@ pub struct Port {
     pub number: u32,
     /// Its name.
     pub name: String,
+    /// What a ServiceEntry says that it speaks; empty for a port of a Kubernetes Service, whose name tells.
+    pub protocol: String,
 }
 
 /// A service of the registry: one host of a Service or of a ServiceEntry.
@@ -89,6 +91,19 @@ pub struct Served {
     pub spec: Arc<GatewaySpec>,
 }
 
+/// A host that a VirtualService sends to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The host.
+    pub host: Host,
+    /// The VirtualService.
+    pub source: ObjectKey,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// The subsets of the host that it names.
+    pub subsets: BTreeSet<Arc<str>>,
+}
+
 macro_rules! entry {
     ($($type:ty),*) => {$(
         impl Entry for $type {
@@ -106,7 +121,7 @@ macro_rules! entry {
         }
     )*};
 }
-entry!(Service, Rule, Routes, Served);
+entry!(Service, Rule, Routes, Served, Target);
 
 /// Whether a VirtualService with these `gateways` applies to sidecars.
 pub fn applies_to_mesh(gateways: &[String]) -> bool {
@@ -143,6 +158,7 @@ pub(super) fn of_service(
             .map(|port| Port {
                 number: port.port.into(),
                 name: port.name.clone(),
+                protocol: String::new(),
             })
             .collect(),
     })
@@ -162,6 +178,7 @@ pub(super) fn of_service_entry(
         .map(|port| Port {
             number: port.number,
             name: port.name.clone(),
+            protocol: port.protocol.clone(),
         })
         .collect();
     let visibility = Visibility::of(
@@ -225,6 +242,46 @@ pub(super) fn of_virtual_service(
             spec: spec.clone(),
         })
         .collect()
+}
+
+pub(super) fn targets_of_virtual_service(
+    key: &ObjectKey,
+    object: &Object<VirtualServiceSpec>,
+    settings: &Settings,
+) -> Vec<Target> {
+    let Some(spec) = object.spec() else {
+        return Vec::new();
+    };
+    let mut targets: BTreeMap<Host, BTreeSet<Arc<str>>> = BTreeMap::new();
+    let mirrors = spec.http.iter().flat_map(|http| {
+        let several = http
+            .mirrors
+            .iter()
+            .filter_map(|mirror| mirror.destination.as_ref());
+        http.mirror.iter().chain(several)
+    });
+    let http = spec.http.iter().flat_map(|http| &http.route);
+    let http = http.filter_map(|route| route.destination.as_ref());
+    let tls = spec.tls.iter().flat_map(|tls| &tls.route);
+    let tcp = spec.tcp.iter().flat_map(|tcp| &tcp.route);
+    let others = tls
+        .chain(tcp)
+        .filter_map(|route| route.destination.as_ref());
+    for destination in http.chain(mirrors).chain(others) {
+        if destination.subset.is_empty() {
+            continue;
+        }
+        let host = Host::resolve(&destination.host, &key.namespace, &settings.cluster_domain);
+        let subsets = targets.entry(host).or_default();
+        subsets.insert(destination.subset.as_str().into());
+    }
+    let entry = |(host, subsets)| Target {
+        host,
+        source: key.clone(),
+        created: object.meta.created,
+        subsets,
+    };
+    targets.into_iter().map(entry).collect()
 }
 
 pub(super) fn of_gateway(key: &ObjectKey, object: &Object<GatewaySpec>) -> Vec<Served> {

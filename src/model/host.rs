@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A full host name or a wildcard (`*.example.com`, `*`).
+/// A full host name or a wildcard (`*.example.com`, `*-api.example.com`, `*`): a star in the first label stands for
+/// whatever comes before the rest, dots too.
 ///
 /// Kept with its labels reversed (`com.example.*`), so that the hosts under a wildcard are neighbours in a map.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,15 +37,25 @@ impl Host {
 
     /// Whether it stands for many hosts.
     pub fn is_wildcard(&self) -> bool {
-        &*self.0 == "*" || self.0.ends_with(".*")
+        self.first_label().starts_with('*')
     }
 
     /// Whether every host that `other` stands for is among those that this one stands for.
     pub fn covers(&self, other: &Host) -> bool {
-        match self.prefix() {
-            Some(prefix) => self == other || other.0.starts_with(prefix),
-            None => self == other,
+        let Some(rest) = self.first_label().strip_prefix('*') else {
+            return self == other;
+        };
+        if self == other {
+            return true;
         }
+        let Some(below) = other.0.strip_prefix(self.parent()) else {
+            return false;
+        };
+        rest.is_empty()
+            || below
+                .split('.')
+                .next()
+                .is_some_and(|label| label.ends_with(rest))
     }
 
     /// Whether there are hosts that both stand for.
@@ -52,7 +63,8 @@ impl Host {
         self.covers(other) || other.covers(self)
     }
 
-    /// The wildcards that cover this host, itself left out; the longest first.
+    /// The plainest wildcard of each level above this host, itself left out; the longest first. Others of the level
+    /// ([`Host::begins`]) may cover the host as well.
     pub fn wildcards_above(&self) -> impl Iterator<Item = Host> + '_ {
         let own = self.0.strip_suffix('*').map_or(&*self.0, |prefix| {
             prefix.strip_suffix('.').unwrap_or(prefix)
@@ -62,18 +74,40 @@ impl Host {
             .chain((&*self.0 != "*").then(|| Host("*".into())))
     }
 
-    /// For a wildcard, what the (reversed) hosts that it covers begin with.
-    pub(super) fn prefix(&self) -> Option<&str> {
+    /// The label that people write first, which is the last one here.
+    fn first_label(&self) -> &str {
+        self.0.rsplit('.').next().unwrap_or(&self.0)
+    }
+
+    /// All labels but the one that people write first, with the dot after them.
+    fn parent(&self) -> &str {
+        self.0.rfind('.').map_or("", |dot| &self.0[..=dot])
+    }
+
+    /// Where the hosts that a wildcard covers begin in the order of hosts. Up to where [`Host::is_beside`] ends they
+    /// are neighbours, though others may stand among them.
+    pub fn first_below(&self) -> Host {
         if self.is_wildcard() {
-            self.0.strip_suffix('*')
+            Host(self.parent().into())
         } else {
-            None
+            self.clone()
         }
     }
 
-    /// Where the hosts that a wildcard covers begin in the order of hosts.
-    pub fn first_below(&self) -> Host {
-        Host(self.prefix().unwrap_or(&self.0).into())
+    /// Whether another host is below the same parent as this wildcard.
+    pub fn is_beside(&self, other: &Host) -> bool {
+        other.0.starts_with(self.parent())
+    }
+
+    /// How many bytes it has: of two that cover a host, the longer is the more specific.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether this is the plainest wildcard of its level (`*.example.com`) and the other one a wildcard of the same
+    /// level (`*-api.example.com`). In the order of hosts they are neighbours.
+    pub fn begins(&self, other: &Host) -> bool {
+        other.0.starts_with(&*self.0)
     }
 }
 
@@ -119,6 +153,31 @@ mod tests {
         assert!(!wildcard.covers(&Host::new("*")));
         assert!(Host::new("*").covers(&wildcard));
         assert!(!Host::new("a.example.com").covers(&wildcard));
+    }
+
+    #[test]
+    fn star_within_a_label_stands_for_what_comes_before_the_rest() {
+        let wildcard = Host::new("*-api.example.com");
+        for covered in [
+            "shop-api.example.com",
+            "a.shop-api.example.com",
+            "*.shop-api.example.com",
+            "*-shop-api.example.com",
+            "*-api.example.com",
+        ] {
+            assert!(wildcard.covers(&Host::new(covered)), "{covered}");
+        }
+        for other in [
+            "api.example.com",
+            "shop.example.com",
+            "*.example.com",
+            "shop-api.example.org",
+            "*",
+        ] {
+            assert!(!wildcard.covers(&Host::new(other)), "{other}");
+        }
+        assert!(Host::new("*.example.com").covers(&wildcard));
+        assert!(Host::new("*").covers(&wildcard));
     }
 
     #[test]

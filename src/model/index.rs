@@ -1,5 +1,6 @@
 //! What is known of hosts: a persistent map from host to entries that can be searched in both directions.
 
+use std::cmp::Reverse;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -127,17 +128,25 @@ impl<T: Entry> HostIndex<T> {
         let own = wildcard.clone();
         from.into_iter()
             .flatten()
-            .take_while(move |(place, _)| wildcard.covers(&place.host))
-            .filter(move |(place, _)| place.host != own)
+            .take_while(move |(place, _)| wildcard.is_beside(&place.host))
+            .filter(move |(place, _)| place.host != own && own.covers(&place.host))
             .map(|(_, entry)| entry)
     }
 
     /// The entries of the wildcards that cover a host, those of the longest first.
     pub fn above<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let wildcards: Vec<Host> = host.wildcards_above().collect();
-        wildcards
-            .into_iter()
-            .flat_map(|wildcard| self.exact(&wildcard))
+        let mut found: Vec<&'a Arc<T>> = Vec::new();
+        for level in host.wildcards_above() {
+            let from = self.entries.range(Place::first(&level)..);
+            let of_level = from
+                .take_while(|(place, _)| level.begins(&place.host))
+                .filter(|(place, _)| place.host.covers(host) && place.host != *host)
+                .map(|(_, entry)| entry);
+            let start = found.len();
+            found.extend(of_level);
+            found[start..].sort_by_key(|entry| Reverse(entry.host().len()));
+        }
+        found.into_iter()
     }
 
     /// How many entries there are.

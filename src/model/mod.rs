@@ -7,8 +7,8 @@
 mod entries;
 mod host;
 mod index;
+mod labels;
 mod mentions;
-mod pods;
 mod visibility;
 
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ use crate::api::kind::Kind;
 use crate::world::{ObjectKey, World};
 
 pub use entries::{
-    MESH_GATEWAY, Port, Routes, Rule, Served, Service, applies_to_mesh, server_host,
+    MESH_GATEWAY, Port, Routes, Rule, Served, Service, Target, applies_to_mesh, server_host,
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, HostIndex};
+pub use labels::{Label, LabelIndex, label, selects};
 pub use mentions::{Mention, Mentions, certificate, gateway_key};
-pub use pods::{Label, PodIndex, label, selects};
 pub use visibility::Visibility;
 
 /// What a change can touch, and what a verdict can depend on.
@@ -32,8 +32,14 @@ pub enum Subject {
     Object(ObjectKey),
     /// Which objects of a kind there are in a namespace, and what they say.
     Namespace(Kind, std::sync::Arc<str>),
-    /// Which pods have a label.
+    /// Which objects of a kind there are anywhere, and what they say.
+    Kind(Kind),
+    /// Whether there is any object of a kind.
+    Existence(Kind),
+    /// Which pods have a label, and which Deployments make such pods.
     Pods(Label),
+    /// Which Services of a namespace are found by a label of their selector.
+    Selectors(std::sync::Arc<str>, Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
     /// Which objects name something, and what they say.
@@ -51,6 +57,8 @@ pub enum Topic {
     Routes,
     /// Gateways.
     Gateways,
+    /// VirtualServices that send to subsets of the host.
+    Targets,
 }
 
 /// The meaning of a World.
@@ -60,7 +68,9 @@ pub struct Model {
     rules: HostIndex<Rule>,
     routes: HostIndex<Routes>,
     gateways: HostIndex<Served>,
-    pods: PodIndex,
+    targets: HostIndex<Target>,
+    pods: LabelIndex,
+    selectors: LabelIndex,
     mentions: Mentions,
 }
 
@@ -85,9 +95,15 @@ impl Model {
         let mut touched = BTreeSet::new();
         for key in changed {
             touched.insert(Subject::Object(key.clone()));
+            touched.insert(Subject::Kind(key.kind));
             touched.insert(Subject::Namespace(key.kind, key.namespace.clone()));
             model.withdraw(old, key, &mut touched);
             model.enter(new, key, &mut touched);
+        }
+        for kind in changed.iter().map(|key| key.kind) {
+            if (old.count(kind) == 0) != (new.count(kind) == 0) {
+                touched.insert(Subject::Existence(kind));
+            }
         }
         (model, touched)
     }
@@ -112,8 +128,13 @@ impl Model {
         &self.gateways
     }
 
-    /// Pods by label.
-    pub fn pods(&self) -> &PodIndex {
+    /// VirtualServices by the hosts to whose subsets they send.
+    pub fn targets(&self) -> &HostIndex<Target> {
+        &self.targets
+    }
+
+    /// Pods and Deployments by the labels of the pods.
+    pub fn pods(&self) -> &LabelIndex {
         &self.pods
     }
 
@@ -122,16 +143,24 @@ impl Model {
         &self.mentions
     }
 
+    /// Services by one label of their selector.
+    pub fn selectors(&self) -> &LabelIndex {
+        &self.selectors
+    }
+
     fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
         let said = Said::by(world, key);
         put(&mut self.services, said.services, Topic::Services, touched);
         put(&mut self.rules, said.rules, Topic::Rules, touched);
         put(&mut self.routes, said.routes, Topic::Routes, touched);
         put(&mut self.gateways, said.gateways, Topic::Gateways, touched);
+        put(&mut self.targets, said.targets, Topic::Targets, touched);
         self.pods.insert(key, &said.labels);
         self.mentions.insert(key, &said.mentions);
         touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
+        self.selectors.insert(key, &said.selector);
+        touch_selectors(key, said.selector, touched);
     }
 
     fn withdraw(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
@@ -140,11 +169,19 @@ impl Model {
         take(&mut self.rules, &said.rules, Topic::Rules, touched);
         take(&mut self.routes, &said.routes, Topic::Routes, touched);
         take(&mut self.gateways, &said.gateways, Topic::Gateways, touched);
+        take(&mut self.targets, &said.targets, Topic::Targets, touched);
         self.pods.remove(key, &said.labels);
         self.mentions.remove(key, &said.mentions);
         touched.extend(said.mentions.into_iter().map(Subject::Mention));
         touched.extend(said.labels.into_iter().map(Subject::Pods));
+        self.selectors.remove(key, &said.selector);
+        touch_selectors(key, said.selector, touched);
     }
+}
+
+fn touch_selectors(key: &ObjectKey, labels: BTreeSet<Label>, touched: &mut BTreeSet<Subject>) {
+    let subject = |label| Subject::Selectors(key.namespace.clone(), label);
+    touched.extend(labels.into_iter().map(subject));
 }
 
 fn put<T: Entry>(
@@ -178,8 +215,10 @@ struct Said {
     rules: Vec<Rule>,
     routes: Vec<Routes>,
     gateways: Vec<Served>,
+    targets: Vec<Target>,
     labels: BTreeSet<Label>,
     mentions: BTreeSet<Mention>,
+    selector: BTreeSet<Label>,
 }
 
 impl Said {
@@ -194,6 +233,11 @@ impl Said {
                 said.services = world
                     .get(key)
                     .and_then(|object| entries::of_service(key, object, settings))
+                    .into_iter()
+                    .collect();
+                said.selector = world
+                    .get(key)
+                    .and_then(|object| labels::of_service(object))
                     .into_iter()
                     .collect();
             }
@@ -215,6 +259,10 @@ impl Said {
                     .get(key)
                     .map(|object| entries::of_virtual_service(key, object, settings))
                     .unwrap_or_default();
+                said.targets = world
+                    .get(key)
+                    .map(|object| entries::targets_of_virtual_service(key, object, settings))
+                    .unwrap_or_default();
             }
             Kind::Gateway => {
                 said.gateways = world
@@ -225,8 +273,14 @@ impl Said {
             Kind::Pod => {
                 said.labels = world
                     .get(key)
-                    .map(|object| pods::labels_of(object))
+                    .map(|object| labels::of_pod(object))
                     .unwrap_or_default()
+            }
+            Kind::Deployment => {
+                said.labels = world
+                    .get(key)
+                    .map(|object| labels::of_deployment(object))
+                    .unwrap_or_default();
             }
             _ => {}
         }

@@ -150,6 +150,9 @@ pub struct Reporting {
     /// The providers of the mesh configuration; none means its default ones.
     #[serde(deserialize_with = "null_is_default")]
     pub providers: Vec<ProviderReference>,
+    /// Whether nothing is reported.
+    #[serde(deserialize_with = "null_is_default")]
+    pub disabled: bool,
 }
 
 /// A provider of the mesh configuration.

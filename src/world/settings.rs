@@ -19,6 +19,15 @@ pub struct Settings {
     /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`; otherwise its selector finds them in every namespace.
     #[serde(skip)]
     pub gateways_stay_in_their_namespace: bool,
+    /// Variant of the proxy's image (`defaultConfig.image.imageType`).
+    #[serde(skip)]
+    pub image_type: String,
+    /// Whether access logs that name no provider have one (`defaultProviders.accessLogging`).
+    #[serde(skip)]
+    pub logs_by_default: bool,
+    /// The providers of Lightstep, which is no more (`extensionProviders`).
+    #[serde(skip)]
+    pub lightstep_providers: Vec<String>,
     /// `exportTo` of Services and ServiceEntries that have none.
     pub default_service_export_to: Vec<String>,
     /// `exportTo` of VirtualServices that have none.
@@ -35,6 +44,9 @@ impl Default for Settings {
             root_namespace: "istio-system".to_owned(),
             allocates_addresses: false,
             gateways_stay_in_their_namespace: false,
+            image_type: String::new(),
+            logs_by_default: false,
+            lightstep_providers: Vec::new(),
             default_service_export_to: everywhere(),
             default_virtual_service_export_to: everywhere(),
             default_destination_rule_export_to: everywhere(),
@@ -70,6 +82,20 @@ impl Settings {
         let is_set = |name: &str| metadata[name] == "true";
         settings.allocates_addresses =
             is_set("ISTIO_META_DNS_CAPTURE") && is_set("ISTIO_META_DNS_AUTO_ALLOCATE");
+        let image_type = &config["defaultConfig"]["image"]["imageType"];
+        image_type
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut settings.image_type);
+        let loggers = &config["defaultProviders"]["accessLogging"];
+        settings.logs_by_default = loggers.as_array().is_some_and(|list| !list.is_empty());
+        settings.lightstep_providers = config["extensionProviders"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|provider| !provider["lightstep"].is_null())
+            .filter_map(|provider| Some(provider["name"].as_str()?.to_owned()))
+            .collect();
         let default = Settings::default();
         if settings.root_namespace.is_empty() {
             settings.root_namespace = default.root_namespace;

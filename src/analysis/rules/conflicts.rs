@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
+use crate::analysis::message::Diagnosis;
 use crate::analysis::view::View;
 use crate::api::networking::VirtualServiceSpec;
+use crate::api::text::enumeration;
 use crate::model::{Routes, Visibility, applies_to_mesh};
+use crate::world::ObjectKey;
 
 use super::{Inspected, Report};
 
@@ -22,6 +25,7 @@ pub(super) fn mesh_hosts_are_routed_once(
     if !applies_to_mesh(&object.spec.gateways) {
         return;
     }
+    let mut found: Vec<Found<'_>> = Vec::new();
     for (i, written) in object.spec.hosts.iter().enumerate() {
         let host = view.resolve(written, &object.key.namespace);
         let all = view.routes_around(&host);
@@ -37,13 +41,13 @@ pub(super) fn mesh_hosts_are_routed_once(
                  name); this object's routes for it are not used",
                 winner.source
             );
-            report.say(&say::ROUTES_CONFLICT, path, text);
+            found.push((&say::ROUTES_CONFLICT, path, text, written, &winner.source));
         } else if let Some(loser) = all.after(own).find(equals) {
             let text = format!(
                 "{} routes host \"{written}\" for sidecars too; this object comes first and is used",
                 loser.source
             );
-            report.say(&say::ROUTES_CONTESTED, path, text);
+            found.push((&say::ROUTES_CONTESTED, path, text, written, &loser.source));
         } else if let Some(other) = all
             .exact(&host)
             .chain(all.above(&host))
@@ -56,10 +60,31 @@ pub(super) fn mesh_hosts_are_routed_once(
                  are visible, the one that is exported to single namespaces is used",
                 other.source, other.host, other.visibility, own.visibility
             );
-            report.say(&say::ROUTES_CONTESTED, path, text);
+            found.push((&say::ROUTES_CONTESTED, path, text, written, &other.source));
         }
     }
+    let is_lost = |found: &Found<'_>| std::ptr::eq(found.0, &say::ROUTES_CONFLICT);
+    let first = found.iter().position(is_lost).unwrap_or(0);
+    if found.is_empty() {
+        return;
+    }
+    let (diagnosis, path, text, _, rival) = found.remove(first);
+    let more: Vec<&str> = found.iter().map(|(_, _, _, host, _)| *host).collect();
+    let text = match more.is_empty() {
+        true => text,
+        false => format!(
+            "{text}; other VirtualServices route {} too",
+            enumeration(&more)
+        ),
+    };
+    let message = report.say(diagnosis, path, text).concerning(rival);
+    for (_, _, _, _, rival) in &found {
+        message.concerning(rival);
+    }
 }
+
+/// What is to be said of one host: the diagnosis, the field, the text, the host, the rival.
+type Found<'a> = (&'static Diagnosis, String, String, &'a str, &'a ObjectKey);
 
 /// Whether other routes are for sidecars that these are for as well.
 fn is_rival(other: &Routes, own: &Routes) -> bool {

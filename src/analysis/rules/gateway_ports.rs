@@ -1,10 +1,14 @@
 //! Ports of Gateways that no Service exposes, as [`crate::gateway`] finds them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::analysis::diagnoses as say;
 use crate::analysis::message::Diagnosis;
 use crate::analysis::view::View;
 use crate::api::networking::GatewaySpec;
+use crate::api::text::enumeration;
 use crate::gateway::Reason;
+use crate::world::{ObjectKey, ServicePort, ServiceSpec, TargetPort};
 
 use super::{Inspected, Report};
 
@@ -35,6 +39,64 @@ pub(super) fn ports_are_exposed(
         }
     }
 }
+
+/// Every server's port is on a Service of the Gateway's pods as it is now, by its number there or on the pods. Said of
+/// ports about which [`ports_are_exposed`] has nothing to say, because they are going to be added. Istio: IST0162.
+pub(super) fn ports_are_on_a_service(
+    view: &View<'_>,
+    gateway: &Inspected<'_, GatewaySpec>,
+    report: &mut Report<'_>,
+) {
+    let selector = &gateway.spec.selector;
+    if selector.is_empty() {
+        return;
+    }
+    let mut services: BTreeMap<&ObjectKey, &ServiceSpec> = BTreeMap::new();
+    let stays = view.settings().gateways_stay_in_their_namespace;
+    let own = |pod: &&ObjectKey| !stays || pod.namespace == gateway.key.namespace;
+    for pod in view.pods(selector).filter(own) {
+        if let Some(labels) = view.labels(pod) {
+            services.extend(view.selecting(&pod.namespace, labels));
+        }
+    }
+    if services.is_empty() {
+        return;
+    }
+    let of_pods = |port: &ServicePort| match port.target_port {
+        Some(TargetPort::Number(number)) => number,
+        _ => port.port,
+    };
+    let offered: BTreeSet<u32> = services
+        .values()
+        .flat_map(|service| &service.ports)
+        .filter(|port| matches!(port.protocol.as_str(), "" | "TCP"))
+        .flat_map(|port| [port.port, of_pods(port)])
+        .map(u32::from)
+        .collect();
+    for (index, server) in gateway.spec.servers.iter().enumerate() {
+        let Some(port) = &server.port else { continue };
+        let path = format!("spec.servers[{index}].port");
+        let mut findings = view.port_findings(gateway.key).iter();
+        if offered.contains(&port.number) || findings.any(|finding| finding.path.starts_with(&path))
+        {
+            continue;
+        }
+        let names = services.keys().map(ToString::to_string);
+        let text = format!(
+            "port {} is not on {} yet, which has {}",
+            port.number,
+            enumeration(names),
+            enumeration(&offered)
+        );
+        let message = report.say(&say::PORT_PENDING, format!("{path}.number"), text);
+        for service in services.keys().take(MOST_SERVICES) {
+            message.concerning(service);
+        }
+    }
+}
+
+/// Most Services that a message names.
+const MOST_SERVICES: usize = 10;
 
 /// `None`: another rule says it, or only the condition does, because no object is wrong. Files without pods are no
 /// reason to say anything: `NoPods` is IST0101's.

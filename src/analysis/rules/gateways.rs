@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
+use crate::api::kind::Kind;
 use crate::api::networking::{GatewaySpec, Server, VirtualServiceSpec};
 use crate::api::text::enumeration;
 use crate::model::{Host, gateway_key, selects, server_host};
+use crate::world::{KubernetesGatewaySpec, Object, ObjectKey};
 
 use super::nearest::did_you_mean;
 use super::{Inspected, Report};
@@ -35,6 +37,13 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
             continue;
         }
         let gateway = view.object::<GatewaySpec>(&key);
+        let of_the_api = ObjectKey::new(Kind::KubernetesGateway, &*key.namespace, &*key.name);
+        if gateway.is_none()
+            && let Some(of_the_api) = view.object::<KubernetesGatewaySpec>(&of_the_api)
+        {
+            listeners_take_the_hosts(of_the_api, object, path, report);
+            continue;
+        }
         if gateway.is_none() {
             let others = view.objects::<GatewaySpec>(&key.namespace);
             let hint = did_you_mean(&key.name, others.map(|(key, _)| &*key.name));
@@ -73,6 +82,37 @@ pub(super) fn gateways_exist_and_serve_the_hosts(
             };
             report.say(&say::HOST_NOT_IN_GATEWAY, &path, text);
         }
+    }
+}
+
+/// One of the listeners of a Gateway of the Gateway API takes a host of the object. Istio: IST0132.
+fn listeners_take_the_hosts(
+    gateway: &Object<KubernetesGatewaySpec>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    path: String,
+    report: &mut Report<'_>,
+) {
+    let Some(spec) = gateway.spec() else { return };
+    let taken: Vec<&str> = spec
+        .listeners
+        .iter()
+        .map(|one| one.hostname.as_str())
+        .collect();
+    let takes = |host: &&String| {
+        let host = Host::new(host);
+        taken
+            .iter()
+            .any(|taken| taken.is_empty() || Host::new(taken).overlaps(&host))
+    };
+    if !object.spec.hosts.iter().any(|host| takes(&host)) {
+        let text = format!(
+            "Gateway {}/{} of the Gateway API takes none of the hosts {}; it takes {}",
+            gateway.meta.namespace,
+            gateway.meta.name,
+            enumeration(&object.spec.hosts),
+            enumeration(taken)
+        );
+        report.say(&say::HOST_NOT_IN_GATEWAY, path, text);
     }
 }
 

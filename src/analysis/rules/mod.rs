@@ -1,24 +1,42 @@
 //! The table of rules, and what they have in common. One file per concern.
 
+mod annotations;
 mod attachments;
 mod conflicts;
 mod credentials;
+mod delegates;
+mod deprecations;
 mod destination_rules;
 mod destinations;
+mod envoy_filters;
+mod exports;
 mod gateway_ports;
 mod gateways;
+mod injection;
 mod nearest;
+mod policies;
 mod service_entries;
+mod services;
+mod shadowing;
 mod sidecars;
+mod statuses;
+mod subsets;
 mod validity;
+mod webhooks;
+mod workloads;
 
 use serde_json::Value;
 
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
-    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec,
+    DestinationRuleSpec, EnvoyFilterSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec,
+    VirtualServiceSpec,
 };
-use crate::world::{Content, ObjectKey};
+use crate::world::{
+    AuthorizationPolicySpec, Content, CustomResourceDefinitionSpec, DeploymentSpec,
+    MutatingWebhookConfigurationSpec, NamespaceSpec, ObjectKey, PodSpec, RequestAuthenticationSpec,
+    ServiceSpec, TelemetrySpec, ValidatingWebhookConfigurationSpec, WasmPluginSpec,
+};
 
 use super::diagnoses as say;
 use super::message::{Diagnosis, Message};
@@ -33,14 +51,44 @@ pub struct Rule {
     check: Check,
 }
 
-/// What a rule looks at. A rule for a kind runs on objects that decode.
-enum Check {
-    Any(fn(&View<'_>, &ObjectKey, &mut Report<'_>)),
-    VirtualService(On<VirtualServiceSpec>),
-    DestinationRule(On<DestinationRuleSpec>),
-    Gateway(On<GatewaySpec>),
-    ServiceEntry(On<ServiceEntrySpec>),
-    Sidecar(On<SidecarSpec>),
+/// The kinds for which there are rules, and how a rule runs on an object of its kind.
+macro_rules! checks {
+    ($($kind:ident($spec:ty),)*) => {
+        /// What a rule looks at. A rule for a kind runs on objects that decode.
+        enum Check {
+            Any(fn(&View<'_>, &ObjectKey, &mut Report<'_>)),
+            $( $kind(On<$spec>), )*
+        }
+
+        impl Check {
+            fn run(&self, view: &View<'_>, key: &ObjectKey, report: &mut Report<'_>) {
+                match self {
+                    Check::Any(check) => check(view, key, report),
+                    $( Check::$kind(check) => inspect(view, key, *check, report), )*
+                }
+            }
+        }
+    };
+}
+
+checks! {
+    VirtualService(VirtualServiceSpec),
+    DestinationRule(DestinationRuleSpec),
+    Gateway(GatewaySpec),
+    ServiceEntry(ServiceEntrySpec),
+    Sidecar(SidecarSpec),
+    EnvoyFilter(EnvoyFilterSpec),
+    AuthorizationPolicy(AuthorizationPolicySpec),
+    RequestAuthentication(RequestAuthenticationSpec),
+    Telemetry(TelemetrySpec),
+    WasmPlugin(WasmPluginSpec),
+    Service(ServiceSpec),
+    Namespace(NamespaceSpec),
+    Pod(PodSpec),
+    Deployment(DeploymentSpec),
+    MutatingWebhookConfiguration(MutatingWebhookConfigurationSpec),
+    ValidatingWebhookConfiguration(ValidatingWebhookConfigurationSpec),
+    CustomResourceDefinition(CustomResourceDefinitionSpec),
 }
 
 type On<S> = for<'a> fn(&View<'a>, &Inspected<'a, S>, &mut Report<'_>);
@@ -124,6 +172,195 @@ pub static RULES: &[Rule] = &[
         ],
         check: Check::Sidecar(sidecars::workloads_have_one_sidecar),
     },
+    Rule {
+        says: &[
+            &say::MISPLACED_ANNOTATION,
+            &say::UNKNOWN_ANNOTATION,
+            &say::INVALID_ANNOTATION,
+            &say::DEPRECATED_ANNOTATION,
+        ],
+        check: Check::Any(annotations::annotations_are_right),
+    },
+    Rule {
+        says: &[&say::NEGATIVE_CONDITION],
+        check: Check::Any(statuses::conditions_are_good),
+    },
+    Rule {
+        says: &[&say::DEPRECATED],
+        check: Check::VirtualService(deprecations::faults_name_a_percentage),
+    },
+    Rule {
+        says: &[&say::CLAIMS_UNCHECKED],
+        check: Check::VirtualService(policies::claims_are_checked),
+    },
+    Rule {
+        says: &[&say::SUBSETS_BYPASSED],
+        check: Check::VirtualService(subsets::gateways_use_the_subsets_too),
+    },
+    Rule {
+        says: &[&say::SUBSET_WITHOUT_PODS, &say::SUBSET_NOT_READY],
+        check: Check::DestinationRule(subsets::subsets_have_pods),
+    },
+    Rule {
+        says: &[&say::SUBSET_UNUSED],
+        check: Check::DestinationRule(subsets::subsets_are_used),
+    },
+    Rule {
+        says: &[&say::WEIGHT_TO_NOTHING],
+        check: Check::VirtualService(subsets::weights_lead_somewhere),
+    },
+    Rule {
+        says: &[
+            &say::DELEGATE_NOT_FOUND,
+            &say::DELEGATE_NOT_VISIBLE,
+            &say::DELEGATE_HAS_HOSTS,
+            &say::DELEGATE_NESTED,
+            &say::DELEGATE_CYCLE,
+        ],
+        check: Check::VirtualService(delegates::delegates_can_be_followed),
+    },
+    Rule {
+        says: &[&say::ROUTES_SHADOWED, &say::ROUTES_PRECEDED],
+        check: Check::VirtualService(shadowing::gateway_hosts_have_one_virtual_service),
+    },
+    Rule {
+        says: &[&say::POLICY_OVERRIDDEN, &say::SUBSET_OVERRIDDEN],
+        check: Check::DestinationRule(shadowing::destination_rules_of_a_host_agree),
+    },
+    Rule {
+        says: &[&say::SEEN_BY_NOBODY],
+        check: Check::VirtualService(exports::routes_are_seen),
+    },
+    Rule {
+        says: &[&say::SEEN_BY_NOBODY],
+        check: Check::DestinationRule(exports::rules_are_seen),
+    },
+    Rule {
+        says: &[&say::SEEN_BY_NOBODY],
+        check: Check::ServiceEntry(exports::entries_are_seen),
+    },
+    Rule {
+        says: &[&say::PORT_PENDING],
+        check: Check::Gateway(gateway_ports::ports_are_on_a_service),
+    },
+    Rule {
+        says: &[&say::ENTRY_PROTOCOLS_DIFFER],
+        check: Check::ServiceEntry(service_entries::ports_have_one_protocol),
+    },
+    Rule {
+        says: &[&say::DEPRECATED],
+        check: Check::Sidecar(deprecations::sidecars_name_no_egress_proxy),
+    },
+    Rule {
+        says: &[&say::POLICY_INEFFECTIVE],
+        check: Check::Sidecar(sidecars::pods_have_sidecars),
+    },
+    Rule {
+        says: &[
+            &say::RELATIVE_WITHOUT_PRIORITY,
+            &say::REPLACE_INEFFECTIVE,
+            &say::ADD_INEFFECTIVE,
+            &say::REMOVE_INEFFECTIVE,
+            &say::RELATIVE_TO_VERSIONED,
+        ],
+        check: Check::EnvoyFilter(envoy_filters::patches_can_apply),
+    },
+    Rule {
+        says: &[&say::POLICY_WITHOUT_WORKLOADS],
+        check: Check::AuthorizationPolicy(policies::authorization_policies_select_workloads),
+    },
+    Rule {
+        says: &[&say::NAMESPACE_NOT_FOUND],
+        check: Check::AuthorizationPolicy(policies::namespaces_of_rules_exist),
+    },
+    Rule {
+        says: &[&say::SELECTOR_INEFFECTIVE],
+        check: Check::AuthorizationPolicy(policies::selectors_mean_no_kubernetes_gateway),
+    },
+    Rule {
+        says: &[&say::SELECTOR_INEFFECTIVE],
+        check: Check::RequestAuthentication(policies::selectors_mean_no_kubernetes_gateway),
+    },
+    Rule {
+        says: &[&say::SELECTOR_INEFFECTIVE],
+        check: Check::Telemetry(policies::selectors_mean_no_kubernetes_gateway),
+    },
+    Rule {
+        says: &[&say::SELECTOR_INEFFECTIVE],
+        check: Check::WasmPlugin(policies::selectors_mean_no_kubernetes_gateway),
+    },
+    Rule {
+        says: &[
+            &say::WORKLOAD_NOT_FOUND,
+            &say::TELEMETRIES_CONFLICT,
+            &say::TELEMETRIES_AMBIGUOUS,
+        ],
+        check: Check::Telemetry(policies::workloads_have_one_telemetry),
+    },
+    Rule {
+        says: &[&say::NO_TELEMETRY_PROVIDER, &say::DEPRECATED],
+        check: Check::Telemetry(policies::telemetries_have_providers),
+    },
+    Rule {
+        says: &[&say::PORT_WITHOUT_PROTOCOL, &say::EXTERNAL_NAME_PORT],
+        check: Check::Service(services::ports_tell_their_protocol),
+    },
+    Rule {
+        says: &[
+            &say::NOT_INJECTED,
+            &say::INJECTION_LABELS_CONFLICT,
+            &say::INJECTED_BY_DEFAULT,
+        ],
+        check: Check::Namespace(injection::namespaces_choose_once),
+    },
+    Rule {
+        says: &[&say::PROXY_IMAGE_DIFFERS],
+        check: Check::Namespace(injection::proxies_have_the_injectors_image),
+    },
+    Rule {
+        says: &[&say::PROXY_MISSING],
+        check: Check::Pod(injection::pods_have_their_proxy),
+    },
+    Rule {
+        says: &[&say::PROXYS_USER],
+        check: Check::Pod(workloads::pods_run_as_others),
+    },
+    Rule {
+        says: &[&say::AUTO_IMAGE_LEFT],
+        check: Check::Pod(workloads::pods_have_real_images),
+    },
+    Rule {
+        says: &[&say::PROXYS_USER],
+        check: Check::Deployment(workloads::deployments_run_as_others),
+    },
+    Rule {
+        says: &[&say::AUTO_IMAGE_UNSEEN],
+        check: Check::Deployment(workloads::deployments_with_auto_image_are_injected),
+    },
+    Rule {
+        says: &[&say::PORT_PROTOCOLS_DIFFER, &say::TARGET_PORTS_DIFFER],
+        check: Check::Deployment(workloads::services_of_a_deployment_agree),
+    },
+    Rule {
+        says: &[&say::JWKS_UNRESTRICTED],
+        check: Check::Deployment(workloads::keys_are_fetched_with_care),
+    },
+    Rule {
+        says: &[&say::INJECTORS_OVERLAP, &say::INJECTORS_SERVICE_MISSING],
+        check: Check::MutatingWebhookConfiguration(webhooks::injectors_do_not_overlap),
+    },
+    Rule {
+        says: &[&say::EXTERNAL_CONFIG_INVALID, &say::EXTERNAL_ADDRESS],
+        check: Check::MutatingWebhookConfiguration(webhooks::external_injectors_have_addresses),
+    },
+    Rule {
+        says: &[&say::EXTERNAL_CONFIG_INVALID, &say::EXTERNAL_ADDRESS],
+        check: Check::ValidatingWebhookConfiguration(webhooks::external_validators_have_addresses),
+    },
+    Rule {
+        says: &[&say::DEPRECATED, &say::GATEWAY_API_TOO_OLD],
+        check: Check::CustomResourceDefinition(deprecations::definitions_are_read),
+    },
 ];
 
 /// The object under inspection.
@@ -160,14 +397,7 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
         messages: Vec::new(),
     };
     for rule in RULES {
-        match rule.check {
-            Check::Any(check) => check(view, key, &mut report),
-            Check::VirtualService(check) => inspect(view, key, check, &mut report),
-            Check::DestinationRule(check) => inspect(view, key, check, &mut report),
-            Check::Gateway(check) => inspect(view, key, check, &mut report),
-            Check::ServiceEntry(check) => inspect(view, key, check, &mut report),
-            Check::Sidecar(check) => inspect(view, key, check, &mut report),
-        }
+        rule.check.run(view, key, &mut report);
     }
     report.messages
 }

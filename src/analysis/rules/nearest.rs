@@ -28,14 +28,36 @@ pub(super) fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a
 /// The one name that is close enough to be a misspelling of what was wanted, among the first few hundred.
 fn misspelling<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (wanted.len() / 3).max(1);
+    let letters = letters(wanted);
     names
         .into_iter()
         .take(MOST_CANDIDATES)
         .filter(|name| name.len().abs_diff(wanted.len()) <= most)
+        .filter(|name| at_least(&letters, name) <= most)
         .map(|name| (distance(wanted, name), name))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// How often each byte is in a name.
+fn letters(name: &str) -> [i32; 256] {
+    let mut letters = [0; 256];
+    for byte in name.bytes() {
+        letters[usize::from(byte)] += 1;
+    }
+    letters
+}
+
+/// No distance is less than this, which is much faster to tell: every edit changes one letter for another at most (of
+/// ASCII; what is not is left to [`distance`]).
+fn at_least(wanted: &[i32; 256], name: &str) -> usize {
+    let own = letters(name);
+    let ascii = wanted.iter().zip(own).take(128);
+    let (more, fewer) = ascii.fold((0, 0), |(more, fewer), (a, b)| {
+        (more + (b - a).max(0), fewer + (a - b).max(0))
+    });
+    usize::try_from(i32::max(more, fewer)).unwrap_or(usize::MAX)
 }
 
 /// How many characters must be inserted, deleted, replaced or swapped with their neighbour.
@@ -76,6 +98,19 @@ mod tests {
         ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
             assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn letters_never_tell_more_than_the_distance() {
+        for (a, b) in [
+            ("reveiws", "reviews"),
+            ("abc", "cab"),
+            ("", "abc"),
+            ("aab", "abb"),
+            ("é", "e"),
+        ] {
+            assert!(at_least(&letters(a), b) <= distance(a, b), "{a} {b}");
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
+use crate::api::kind::Kind;
 use crate::api::networking::ServiceEntrySpec;
+use crate::model::Port;
 
 use super::{Inspected, Report};
 
@@ -32,5 +34,57 @@ pub(super) fn tcp_ports_have_addresses(
                 text,
             );
         }
+    }
+}
+
+/// Every other ServiceEntry for one of its hosts, seen from where this one is, gives a port the same protocol.
+/// Istio: IST0177, once for each ServiceEntry.
+pub(super) fn ports_have_one_protocol(
+    view: &View<'_>,
+    object: &Inspected<'_, ServiceEntrySpec>,
+    report: &mut Report<'_>,
+) {
+    for host in &object.spec.hosts {
+        let host = view.resolve(host, &object.key.namespace);
+        let all: Vec<_> = view
+            .services(&host)
+            .into_iter()
+            .filter(|service| service.host == host && service.source.kind == Kind::ServiceEntry)
+            .collect();
+        let Some(own) = all.iter().find(|service| service.source == *object.key) else {
+            continue;
+        };
+        for (index, port) in own.ports.iter().enumerate() {
+            let differs = |other: &&Port| {
+                other.number == port.number && !other.protocol.eq_ignore_ascii_case(&port.protocol)
+            };
+            let rival = all
+                .iter()
+                .filter(|other| other.source != *object.key)
+                .filter(|other| other.visibility.overlaps(&own.visibility))
+                .find_map(|other| Some((other, other.ports.iter().find(differs)?)));
+            if let Some((other, theirs)) = rival {
+                let text = format!(
+                    "port {} of {host} is {} here, and {} in {}",
+                    port.number,
+                    named(&port.protocol),
+                    named(&theirs.protocol),
+                    other.source
+                );
+                let path = format!("spec.ports[{index}].protocol");
+                report
+                    .say(&say::ENTRY_PROTOCOLS_DIFFER, path, text)
+                    .concerning(&other.source);
+                return;
+            }
+        }
+    }
+}
+
+fn named(protocol: &str) -> String {
+    if protocol.is_empty() {
+        "of no protocol".to_owned()
+    } else {
+        protocol.to_uppercase()
     }
 }

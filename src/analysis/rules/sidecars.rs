@@ -6,9 +6,10 @@ use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::SidecarSpec;
 use crate::model::selects;
-use crate::world::ObjectKey;
+use crate::world::{ObjectKey, PodSpec};
 
 use super::gateways::listed;
+use super::injection::{is_ambient, is_ambient_namespace};
 use super::{Inspected, Report};
 
 /// The selector matches a pod of the namespace, and no other Sidecar selects that pod; without a selector it is the
@@ -72,4 +73,40 @@ fn labels(spec: &SidecarSpec) -> Option<&BTreeMap<String, String>> {
         .as_ref()
         .map(|selector| &selector.labels)
         .filter(|labels| !labels.is_empty())
+}
+
+/// The pods that the Sidecar is for have sidecars: they are not in ambient mode. Istio: IST0167.
+pub(super) fn pods_have_sidecars(
+    view: &View<'_>,
+    object: &Inspected<'_, SidecarSpec>,
+    report: &mut Report<'_>,
+) {
+    let namespace = &object.key.namespace;
+    match labels(object.spec) {
+        Some(selector) => {
+            let pods = view
+                .pods(selector)
+                .filter(|pod| pod.namespace == *namespace);
+            for pod in pods {
+                let meta = view.object::<PodSpec>(pod).map(|pod| &pod.meta);
+                if meta.is_some_and(|meta| is_ambient(&meta.annotations)) {
+                    let text = format!("{pod} is in ambient mode, and has no sidecar");
+                    report
+                        .say(
+                            &say::POLICY_INEFFECTIVE,
+                            "spec.workloadSelector.labels",
+                            text,
+                        )
+                        .concerning(pod);
+                }
+            }
+        }
+        None if is_ambient_namespace(view, namespace) => {
+            let text = format!(
+                "the pods of namespace {namespace} are in ambient mode, and have no sidecars"
+            );
+            report.say(&say::POLICY_INEFFECTIVE, "spec", text);
+        }
+        None => {}
+    }
 }

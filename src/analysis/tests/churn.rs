@@ -13,6 +13,8 @@ use crate::world::{ObjectKey, World};
 const NAMESPACES: &[&str] = &["a", "b", "istio-system"];
 const NAMES: &[&str] = &["x", "y", "z"];
 const HOSTS: &[&str] = &[
+    "*-api.example.com",
+    "x-api.example.com",
     "x",
     "y",
     "x.a.svc.cluster.local",
@@ -57,16 +59,24 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             subsequence(vec!["mesh", "x", "b/y", "x.a.svc.cluster.local"], 0..3),
             vec(destination(), 0..3),
             export_to(),
+            option::of(one(NAMES)),
+            any::<bool>(),
         )
-            .prop_map(|(hosts, gateways, destinations, export_to)| {
+            .prop_map(|(hosts, gateways, destinations, export_to, delegate, is_delegate)| {
                 let routes: Vec<Value> = destinations.into_iter().map(|it| json!({"destination": it})).collect();
-                json!({"hosts": hosts, "gateways": gateways, "exportTo": export_to, "http": [{"route": routes}]})
+                let hosts = if is_delegate { Vec::new() } else { hosts };
+                let claims = json!({"headers": {"@request.auth.claims.a": {"exact": "b"}}});
+                let http = match delegate {
+                    Some(name) => json!([{"match": [claims], "delegate": {"name": name}}, {"route": routes}]),
+                    None => json!([{"route": routes}]),
+                };
+                json!({"hosts": hosts, "gateways": gateways, "exportTo": export_to, "http": http})
             })
             .boxed(),
-        Kind::DestinationRule => (one(HOSTS), subsequence(vec!["v1", "v2"], 0..=2), export_to())
-            .prop_map(|(host, subsets, export_to)| {
-                let subsets: Vec<Value> = subsets.into_iter().map(|name| json!({"name": name})).collect();
-                json!({"host": host, "subsets": subsets, "exportTo": export_to})
+        Kind::DestinationRule => (one(HOSTS), subsequence(vec!["v1", "v2"], 0..=2), export_to(), labels(), option::of(Just(json!({}))))
+            .prop_map(|(host, subsets, export_to, labels, policy)| {
+                let subsets: Vec<Value> = subsets.into_iter().map(|name| json!({"name": name, "labels": labels})).collect();
+                json!({"host": host, "subsets": subsets, "exportTo": export_to, "trafficPolicy": policy})
             })
             .boxed(),
         Kind::ServiceEntry => (hosts(), export_to(), subsequence(vec![80, 81], 0..=2))
@@ -75,13 +85,48 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 json!({"hosts": hosts, "exportTo": export_to, "ports": ports})
             })
             .boxed(),
-        Kind::Service => subsequence(vec![80, 81], 0..=2)
-            .prop_map(|ports| json!({"ports": ports.into_iter().map(|port| json!({"port": port})).collect::<Vec<_>>()}))
+        Kind::Service => (subsequence(vec![80, 81], 0..=2), labels())
+            .prop_map(|(ports, selector)| {
+                let ports: Vec<Value> = ports.into_iter().map(|port| json!({"port": port, "targetPort": 80})).collect();
+                json!({"ports": ports, "selector": selector})
+            })
             .boxed(),
         Kind::Gateway => (hosts(), one(&["", "./", "a/", "*/"]), labels())
             .prop_map(|(hosts, scope, labels)| {
                 let hosts: Vec<String> = hosts.iter().map(|host| format!("{scope}{host}")).collect();
                 json!({"selector": labels, "servers": [{"hosts": hosts, "port": {"number": 80}}]})
+            })
+            .boxed(),
+        Kind::Pod => (one(&["p:1", "p:2", "auto"]), option::of(any::<bool>()), one(&["", "x"]))
+            .prop_map(|(image, runs_as_proxy, node)| {
+                let user = runs_as_proxy.map(|is| if is { 1337 } else { 1 });
+                json!({"nodeName": node, "securityContext": {"runAsUser": user},
+                       "containers": [{"name": "istio-proxy", "image": image}]})
+            })
+            .boxed(),
+        Kind::Deployment => (labels(), one(&["", "auto"]))
+            .prop_map(|(labels, image)| {
+                json!({"template": {"metadata": {"labels": labels},
+                       "spec": {"containers": [{"name": "istio-proxy", "image": image}]}}})
+            })
+            .boxed(),
+        Kind::AuthorizationPolicy => (labels(), one(NAMESPACES))
+            .prop_map(|(labels, namespace)| {
+                json!({"selector": {"matchLabels": labels},
+                       "rules": [{"from": [{"source": {"namespaces": [namespace]}}]}]})
+            })
+            .boxed(),
+        Kind::Telemetry | Kind::RequestAuthentication | Kind::WasmPlugin => option::of(labels())
+            .prop_map(|labels| json!({"selector": {"matchLabels": labels}, "accessLogging": [{}]}))
+            .boxed(),
+        Kind::KubernetesGateway => one(HOSTS)
+            .prop_map(|host| json!({"listeners": [{"hostname": host}]}))
+            .boxed(),
+        Kind::EnvoyFilter => (option::of(one(&["^1"])), any::<bool>())
+            .prop_map(|(version, priority)| {
+                json!({"priority": i32::from(priority), "configPatches": [{
+                    "applyTo": "HTTP_FILTER", "match": {"proxy": {"proxyVersion": version}},
+                    "patch": {"operation": "INSERT_BEFORE", "value": {"name": "x"}}}]})
             })
             .boxed(),
         Kind::Sidecar => option::of(labels()).prop_map(|labels| json!({"workloadSelector": {"labels": labels}})).boxed(),
@@ -97,6 +142,9 @@ fn labels() -> impl Strategy<Value = Value> {
         json!({"app": "y"}),
         json!({"app": "x", "tier": "edge"}),
         json!({"tier": "edge"}),
+        json!({"istio-injection": "enabled"}),
+        json!({"istio.io/dataplane-mode": "ambient"}),
+        json!({"topology.kubernetes.io/zone": "z"}),
     ])
 }
 
@@ -109,12 +157,35 @@ fn object() -> impl Strategy<Value = Value> {
         Kind::Gateway,
         Kind::Sidecar,
         Kind::Pod,
+        Kind::Namespace,
+        Kind::Deployment,
+        Kind::Node,
+        Kind::ConfigMap,
+        Kind::MutatingWebhookConfiguration,
+        Kind::AuthorizationPolicy,
+        Kind::RequestAuthentication,
+        Kind::Telemetry,
+        Kind::WasmPlugin,
+        Kind::EnvoyFilter,
+        Kind::KubernetesGateway,
     ];
     (select(kinds), one(NAMESPACES), one(NAMES), prop::bool::weighted(0.05), labels(), 0..3u32).prop_flat_map(
         |(kind, namespace, name, broken, labels, age)| {
             let labels = labels.clone();
+            let name = match kind {
+                // So that the namespaces of the others are among them, and an injector's values.
+                Kind::Namespace => namespace,
+                Kind::ConfigMap => "istio-sidecar-injector",
+                _ => name,
+            };
             spec(kind).prop_map(move |spec| {
+                let status = if labels["app"] == "x" { "False" } else { "True" };
                 json!({
+                    "data": {"values": "{\"global\": {\"hub\": \"a\", \"tag\": \"1\", \"proxy\": {\"image\": \"p\"}}}"},
+                    "webhooks": [{"name": format!("{name}.istio.io"), "namespaceSelector": {"matchLabels": labels},
+                                  "clientConfig": {"service": {"namespace": "a", "name": name}}}],
+                    "status": {"conditions": [{"type": "Ready", "status": status},
+                                              {"type": "istio.io/WaypointBound", "status": status}]},
                     "apiVersion": kind.api_version(),
                     "kind": kind.as_str(),
                     "metadata": {

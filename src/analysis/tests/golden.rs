@@ -39,16 +39,23 @@ fn cases() -> Vec<(String, Snapshot)> {
         }
         Snapshot::new(world)
     };
+    let examples = EXAMPLES.iter().map(|(code, manifest)| {
+        (
+            format!("example_{code}"),
+            Snapshot::new(world(manifest).at(now)),
+        )
+    });
     files
         .iter()
         .map(|file| (name(file), snapshot(file)))
+        .chain(examples)
         .collect()
 }
 
 fn rendered(snapshot: &Snapshot) -> String {
     let mut text = said(snapshot).join("\n");
     text.push('\n');
-    for kind in Kind::ISTIO {
+    for kind in Kind::with_status() {
         for key in snapshot.world().keys(kind) {
             write!(text, "\n{key}:").unwrap();
             for condition in desired(snapshot.messages(&key), &snapshot.standing(&key)) {

@@ -77,7 +77,8 @@ fn adding_the_subset_cures_the_route_and_only_the_route_is_concerned() {
         .push(json!({"name": "v4"}));
     let change = world.apply(&rule).unwrap().unwrap();
     let (next, concerned) = snapshot.update(world, std::slice::from_ref(&change));
-    assert_eq!(said(&next), [""; 0]);
+    let bad = |text: &String| !text.starts_with("Info");
+    assert!(!said(&next).iter().any(bad), "{:?}", said(&next));
     assert_eq!(concerned, [reviews_route(), change.key]);
     assert_eq!(
         said(&snapshot).len(),

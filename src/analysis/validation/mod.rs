@@ -33,6 +33,7 @@ use crate::world::{Content, Object, ObjectKey};
 use super::diagnoses as say;
 use super::message::{Diagnosis, Message};
 
+pub(super) use protocol::Protocol;
 pub use report::{Field, Finding, Problem, Report};
 
 /// Evaluates an expression with `$spec` standing for the type of one of Istio's kinds, or another for other kinds.

@@ -1,0 +1,356 @@
+//! Subsets: which endpoints they have, and who uses them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::analysis::diagnoses as say;
+use crate::analysis::view::View;
+use crate::api::kind::Kind;
+use crate::api::networking::{
+    Destination, DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
+};
+use crate::api::text::enumeration;
+use crate::model::{Service, selects};
+use crate::world::{NodeSpec, ObjectKey, PodSpec, ServiceSpec};
+
+use super::gateways::listed;
+use super::{Inspected, Report};
+
+type Labels = BTreeMap<String, String>;
+
+/// Labels that endpoints have from the node that their pod runs on.
+const TOPOLOGY: [&str; 3] = [
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "topology.istio.io/subzone",
+];
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Labels that endpoints have from the cluster, of which nothing is known here.
+const OF_THE_CLUSTER: [&str; 2] = ["topology.istio.io/cluster", "topology.istio.io/network"];
+
+/// What can be said of a subset's endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoints {
+    /// There is one, and it is ready as far as is known.
+    Some,
+    /// There are, but none is ready.
+    NoneReady,
+    /// There is none.
+    None,
+    /// The service's pods are not known, or not of this cluster.
+    Unknown,
+}
+
+/// Every subset has a pod. Istio: IST0173, once for each subset.
+pub(super) fn subsets_have_pods(
+    view: &View<'_>,
+    object: &Inspected<'_, DestinationRuleSpec>,
+    report: &mut Report<'_>,
+) {
+    let namespace = &object.key.namespace;
+    let host = view.resolve(&object.spec.host, namespace);
+    let services = view.services(&host);
+    let mut services = services
+        .iter()
+        .filter(|service| service.host == host && service.visibility.includes(namespace));
+    let Some(service) = services.next() else {
+        return;
+    };
+    for (index, subset) in object.spec.subsets.iter().enumerate() {
+        let path = format!("spec.subsets[{index}].labels");
+        let labels = listed(&subset.labels);
+        let message = match endpoints(view, service, &subset.labels) {
+            Endpoints::None => {
+                let text = format!("no pod of {} has the labels {labels}", service.source);
+                report.say(&say::SUBSET_WITHOUT_PODS, path, text)
+            }
+            Endpoints::NoneReady => {
+                let text = format!(
+                    "no pod of {} with the labels {labels} is ready",
+                    service.source
+                );
+                report.say(&say::SUBSET_NOT_READY, path, text)
+            }
+            Endpoints::Some | Endpoints::Unknown => continue,
+        };
+        message.concerning(&service.source);
+    }
+}
+
+/// Every subset is named by a route. Looked at only where some of them are: where none is, the routes are still to come,
+/// or the rule is there for its policy.
+pub(super) fn subsets_are_used(
+    view: &View<'_>,
+    object: &Inspected<'_, DestinationRuleSpec>,
+    report: &mut Report<'_>,
+) {
+    let host = view.resolve(&object.spec.host, &object.key.namespace);
+    let targets = view.targets_around(&host);
+    let below = targets.below(&host);
+    let used: BTreeSet<&str> = targets
+        .exact(&host)
+        .chain(below)
+        .flat_map(|target| target.subsets.iter().map(|subset| &**subset))
+        .collect();
+    if !object
+        .spec
+        .subsets
+        .iter()
+        .any(|subset| used.contains(subset.name.as_str()))
+    {
+        return;
+    }
+    for (index, subset) in object.spec.subsets.iter().enumerate() {
+        if !used.contains(subset.name.as_str()) {
+            let text = format!(
+                "no route names subset \"{}\"; routes to {host} name {}",
+                subset.name,
+                enumeration(&used)
+            );
+            report.say(
+                &say::SUBSET_UNUSED,
+                format!("spec.subsets[{index}].name"),
+                text,
+            );
+        }
+    }
+}
+
+/// No share of the requests goes to a subset without a ready endpoint.
+pub(super) fn weights_lead_somewhere(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    let namespace = &object.key.namespace;
+    let mut judged: BTreeMap<(&str, &str), Option<(Endpoints, ObjectKey)>> = BTreeMap::new();
+    for (i, http) in object.spec.http.iter().enumerate() {
+        let total: i64 = http.route.iter().map(|route| i64::from(route.weight)).sum();
+        for (j, route) in http.route.iter().enumerate() {
+            let Some(destination) = &route.destination else {
+                continue;
+            };
+            let is_all = http.route.len() == 1;
+            if destination.subset.is_empty() || (!is_all && route.weight <= 0) {
+                continue;
+            }
+            let found = judged
+                .entry((&destination.host, &destination.subset))
+                .or_insert_with(|| endpoints_of_subset(view, namespace, destination));
+            let Some((found, rule)) = found else { continue };
+            let lack = match found {
+                Endpoints::None => "no pod",
+                Endpoints::NoneReady => "no ready pod",
+                Endpoints::Some | Endpoints::Unknown => continue,
+            };
+            let share = if is_all {
+                100
+            } else {
+                i64::from(route.weight) * 100 / total.max(1)
+            };
+            let text = format!(
+                "{share} % of the requests go to subset \"{}\" of {}, which has {lack} ({rule})",
+                destination.subset, destination.host
+            );
+            let path = format!("spec.http[{i}].route[{j}].weight");
+            report
+                .say(&say::WEIGHT_TO_NOTHING, path, text)
+                .concerning(rule);
+        }
+    }
+}
+
+/// The endpoints of a destination's subset, and the DestinationRule that defines it.
+fn endpoints_of_subset(
+    view: &View<'_>,
+    namespace: &str,
+    destination: &Destination,
+) -> Option<(Endpoints, ObjectKey)> {
+    let host = view.resolve(&destination.host, namespace);
+    let services = view.services(&host);
+    let service = services.iter().find(|service| service.host == host)?;
+    let rules = view.rules(&host);
+    let (rule, subset) = rules.iter().find_map(|rule| {
+        let mut subsets = rule.spec.subsets.iter();
+        Some((
+            rule,
+            subsets.find(|subset| subset.name == destination.subset)?,
+        ))
+    })?;
+    Some((
+        endpoints(view, service, &subset.labels),
+        rule.source.clone(),
+    ))
+}
+
+/// What is known of the endpoints of a service that have these labels.
+pub(super) fn endpoints(view: &View<'_>, service: &Service, labels: &Labels) -> Endpoints {
+    let source = &service.source;
+    match source.kind {
+        Kind::Service => {
+            let spec = view
+                .object::<ServiceSpec>(source)
+                .and_then(|object| object.spec());
+            match spec {
+                Some(spec) if !spec.selector.is_empty() => {
+                    of_pods(view, &source.namespace, &spec.selector, labels)
+                }
+                _ => Endpoints::Unknown,
+            }
+        }
+        _ => {
+            let spec = view
+                .object::<ServiceEntrySpec>(source)
+                .and_then(|object| object.spec());
+            spec.map_or(Endpoints::Unknown, |spec| {
+                of_entry(view, source, spec, labels)
+            })
+        }
+    }
+}
+
+/// The endpoints of a ServiceEntry: those that it lists, or the workloads that it selects.
+fn of_entry(
+    view: &View<'_>,
+    key: &ObjectKey,
+    spec: &ServiceEntrySpec,
+    labels: &Labels,
+) -> Endpoints {
+    if let Some(selector) = spec
+        .workload_selector
+        .as_ref()
+        .map(|selector| &selector.labels)
+    {
+        let wanted = merged(selector, labels);
+        let entries = view.objects::<WorkloadEntrySpec>(&key.namespace);
+        let mut entries = entries.filter_map(|(_, entry)| Some((&entry.meta, entry.spec()?)));
+        if entries.any(|(meta, entry)| selects(&wanted, &merged(&meta.labels, &entry.labels))) {
+            return Endpoints::Some;
+        }
+        return of_pods(view, &key.namespace, selector, labels);
+    }
+    let listed = spec
+        .endpoints
+        .iter()
+        .any(|endpoint| selects(labels, &endpoint.labels));
+    // Where it lists none, its hosts are looked up, and such endpoints have no labels.
+    if labels.is_empty() || listed {
+        Endpoints::Some
+    } else {
+        Endpoints::None
+    }
+}
+
+/// The pods of a namespace that a service selects and that have these labels. Of those that a Deployment makes nothing
+/// is known while there is none (in files, and while it is scaled to zero).
+fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &Labels) -> Endpoints {
+    let known = |(key, _): &(&String, &String)| !OF_THE_CLUSTER.contains(&key.as_str());
+    let wanted = merged(selector, labels);
+    let wanted: Labels = wanted
+        .iter()
+        .filter(known)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let is_of_nodes = |key: &str| TOPOLOGY.contains(&key) || key == HOSTNAME;
+    let (of_nodes, of_pods): (Labels, Labels) =
+        wanted.into_iter().partition(|(key, _)| is_of_nodes(key));
+    if !view.knows_any(Kind::Pod) && !view.knows_any(Kind::Deployment) {
+        return Endpoints::Unknown;
+    }
+    let mut found = Endpoints::None;
+    for key in view
+        .pods(&of_pods)
+        .filter(|key| key.namespace == *namespace)
+    {
+        let (Some(pod), Some(own)) = (view.pod(key), view.labels(key)) else {
+            continue;
+        };
+        if runs_where(view, &of_nodes, own, pod) {
+            if pod.ready != Some(false) {
+                return Endpoints::Some;
+            }
+            found = Endpoints::NoneReady;
+        }
+    }
+    let mut makers = view.deployments(&of_pods);
+    if found == Endpoints::None
+        && of_nodes.is_empty()
+        && makers.any(|key| key.namespace == *namespace)
+    {
+        return Endpoints::Unknown;
+    }
+    found
+}
+
+/// Whether a pod's labels, with those that it has from its node, hold all of these.
+fn runs_where(view: &View<'_>, wanted: &Labels, own: &Labels, pod: &PodSpec) -> bool {
+    wanted.iter().all(|(name, value)| {
+        if own.get(name) == Some(value) {
+            return true;
+        }
+        if pod.node_name.is_empty() {
+            return false;
+        }
+        let key = ObjectKey::new(Kind::Node, "", &*pod.node_name);
+        match view.object::<NodeSpec>(&key) {
+            Some(_) if name == HOSTNAME => *value == pod.node_name,
+            // An empty label says nothing, and is not passed on to endpoints.
+            Some(node) => !value.is_empty() && node.meta.labels.get(name) == Some(value),
+            None => false,
+        }
+    })
+}
+
+/// Both, the second first.
+fn merged(a: &Labels, b: &Labels) -> Labels {
+    let mut all = a.clone();
+    all.extend(b.iter().map(|(key, value)| (key.clone(), value.clone())));
+    all
+}
+
+/// Where sidecars split a host's traffic by subsets, a gateway's routes to that host do so too. Istio: IST0140.
+pub(super) fn gateways_use_the_subsets_too(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    if object.spec.gateways.is_empty() {
+        return;
+    }
+    let namespace = &object.key.namespace;
+    for (i, http) in object.spec.http.iter().enumerate() {
+        for (j, route) in http.route.iter().enumerate() {
+            let Some(destination) = &route.destination else {
+                continue;
+            };
+            if !destination.subset.is_empty() || destination.host.is_empty() {
+                continue;
+            }
+            let host = view.resolve(&destination.host, namespace);
+            let splits = |spec: &VirtualServiceSpec, namespace: &str| {
+                let routes = spec.http.iter().flat_map(|http| &http.route);
+                routes
+                    .filter_map(|route| route.destination.as_ref())
+                    .any(|other| {
+                        !other.subset.is_empty() && view.resolve(&other.host, namespace) == host
+                    })
+            };
+            let rival = view
+                .routes_around(&host)
+                .exact(&host)
+                .find(|routes| splits(&routes.spec, &routes.source.namespace));
+            if let Some(rival) = rival {
+                let text = format!(
+                    "host \"{}\" is routed here without a subset, while {} splits its traffic by subsets",
+                    destination.host, rival.source
+                );
+                let path = format!("spec.http[{i}].route[{j}].destination");
+                let message = report.say(&say::SUBSETS_BYPASSED, path, text);
+                if rival.source != *object.key {
+                    message.concerning(&rival.source);
+                }
+            }
+        }
+    }
+}

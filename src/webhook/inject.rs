@@ -359,7 +359,105 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+    use futures::FutureExt as _;
+    use k8s_openapi::ByteString;
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+    use crate::{api::mesh::MeshConfig, inject::values::Values};
+
+    fn injector() -> Injector {
+        let values = Values::over_defaults(&Value::Null).unwrap();
+        let (config, _) = Config::new(values, MeshConfig::default(), true);
+        // The last configuration stays readable when its sender is gone.
+        let (_, config) = watch::channel(Arc::new(config));
+        Injector::new(config, &mut Registry::default())
+    }
+
+    fn question(pod: &Value) -> Value {
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": { "uid": "u", "operation": "CREATE", "namespace": "shop", "object": pod },
+        })
+    }
+
+    fn pod() -> Value {
+        json!({
+            "metadata": { "name": "web", "labels": { "app": "web" }, "annotations": { "a": "b" } },
+            "spec": { "containers": [{ "name": "app", "image": "x",
+                "readinessProbe": { "httpGet": { "port": 80 } }, "env": [{ "name": "A", "value": "1" }] }] },
+        })
+    }
+
+    /// The answer's status and, if it is a review, what it says.
+    fn ask(injector: &Injector, body: &[u8]) -> (StatusCode, Option<Value>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        let response = injector.answer(PATH, &headers, body);
+        let status = response.status();
+        let body = response.into_body().collect().now_or_never();
+        let body = body.unwrap().unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).ok())
+    }
+
+    /// What every answer must be: an error of HTTP, or a review that says yes or says why not.
+    fn check(injector: &Injector, body: &[u8], pod: Option<&Value>) -> Result<(), TestCaseError> {
+        let (status, answer) = ask(injector, body);
+        if status != StatusCode::OK {
+            prop_assert!(status.is_client_error(), "{status}");
+            return Ok(());
+        }
+        let response = &answer.unwrap()["response"];
+        if response["allowed"] == false {
+            let message = response["status"]["message"].as_str().unwrap();
+            prop_assert!(!message.is_empty());
+        } else if let (Some(pod), Some(patch)) = (pod, response.get("patch")) {
+            let ByteString(patch) = serde_json::from_value(patch.clone()).unwrap();
+            let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+            let mut patched = pod.clone();
+            json_patch::patch(&mut patched, &patch).unwrap();
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_webhook_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            check(&injector(), &body, None)?;
+        }
+
+        #[test]
+        fn no_damage_to_a_review_makes_the_webhook_panic(
+            at in any::<prop::sample::Index>(),
+            length in 0..40_usize,
+            instead in "[\\[\\]{}\",:a-z0-9\\\\u0]{0,12}",
+        ) {
+            let text = question(&pod()).to_string();
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            let damaged = [&text[..at], &instead, &text[end..]].concat();
+            check(&injector(), damaged.as_bytes(), None)?;
+        }
+
+        #[test]
+        fn any_annotation_is_answered_with_a_patch_that_applies_or_a_reason(
+            name in prop::sample::select(vec![
+                "sidecar.istio.io/status", "proxy.istio.io/overrides", "proxy.istio.io/config", "inject.istio.io/templates",
+                "sidecar.istio.io/userVolume", "sidecar.istio.io/proxyCPU", "status.sidecar.istio.io/port", "outrigger.dev/injection",
+                "prometheus.istio.io/scrape-targets", "prometheus.io/port", "sidecar.istio.io/interceptionMode",
+            ]),
+            text in prop_oneof![any::<String>(), "[\\[{]\"[a-z]{0,9}\"[:,]\\{?\"?[a-z0-9]{0,5}\"?[}\\]]{0,3}", "[0-9a-zA-Z.,:/*-]{0,20}"],
+        ) {
+            let mut pod = pod();
+            pod["metadata"]["annotations"][name] = json!(text);
+            check(&injector(), question(&pod).to_string().as_bytes(), Some(&pod))?;
+        }
+    }
 
     #[test]
     fn path_parameters_become_environment() {

@@ -298,6 +298,17 @@ fn capture_that_would_keep_every_pod_from_starting_is_refused() {
 }
 
 #[test]
+fn custom_templates_reach_the_injector_with_their_expressions_as_they_are() {
+    let template = "sidecarInjectorWebhook.templates.extra=spec: {nodeName: \"{{ Values.a }}\"}";
+    let values = &object("ConfigMap", &[template])["data"]["values"];
+    let values: Value = serde_saphyr::from_str(values.as_str().unwrap()).unwrap();
+    assert_eq!(
+        values["sidecarInjectorWebhook"]["templates"]["extra"],
+        "spec: {nodeName: \"{{ Values.a }}\"}"
+    );
+}
+
+#[test]
 fn annotations_of_the_service_account_may_be_under_pilot_as_other_settings() {
     for value in [
         "serviceAccountAnnotations.a=b",

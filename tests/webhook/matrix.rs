@@ -90,7 +90,8 @@ fn configuration(revision: &str, server: &Server) -> Value {
 
 type Labels = BTreeMap<String, String>;
 
-async fn client(cluster: &ApiServer) -> kube::Client {
+/// A client with the administrator's rights.
+pub async fn client(cluster: &ApiServer) -> kube::Client {
     let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
         .await

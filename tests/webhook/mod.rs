@@ -1,6 +1,7 @@
 //! The admission webhooks: the server by itself, and called by a real API server.
 
 mod api_server;
+mod faults;
 mod matrix;
 mod server;
 mod serving;

@@ -121,6 +121,48 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_hundred_megabytes_are_refused_when_they_are_announced_and_others_are_served() {
+    let server = Server::start(Limits::default()).await;
+    let mut stream = server.connect().await;
+    let head = format!(
+        "POST /inject HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        100 << 20
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = until_closed(&mut stream).await;
+    assert!(
+        answer.starts_with(b"HTTP/1.1 413 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    let answer = server.review(&review("v1", pod())).await;
+    assert_eq!(answer["response"]["allowed"], true);
+}
+
+#[tokio::test]
+async fn what_is_no_new_pod_is_left_alone() {
+    let server = Server::start(Limits::default()).await;
+    for (field, value) in [
+        ("operation", json!("UPDATE")),
+        ("operation", json!("DELETE")),
+        ("subResource", json!("ephemeralcontainers")),
+        (
+            "kind",
+            json!({ "group": "", "version": "v1", "kind": "Binding" }),
+        ),
+    ] {
+        let mut review = review("v1", pod());
+        review["request"][field] = value;
+        let answer = server.review(&review).await;
+        assert_eq!(
+            answer["response"],
+            json!({ "uid": "uid-1", "allowed": true }),
+            "{field}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_wait_for_each_other_and_small_ones_for_none() {
     let limits = Limits {
         large_bodies: 100 << 10,

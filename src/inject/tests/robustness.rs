@@ -208,3 +208,44 @@ proptest! {
         let _ = inject(&config(), request(&pod_with(annotations::PROXY_CONFIG, &text)));
     }
 }
+
+proptest! {
+    #[test]
+    fn a_probe_of_any_shape_goes_to_the_agent_which_can_ask_for_it(
+        place in prop::sample::select(vec!["readinessProbe", "livenessProbe", "startupProbe"]),
+        kind in prop::sample::select(vec!["httpGet", "tcpSocket", "grpc", "exec", "future"]),
+        port in prop_oneof![
+            any::<u16>().prop_map(|port| json!(port)),
+            any::<i64>().prop_map(|port| json!(port)),
+            Just(json!("web")), Just(json!("8080")), any::<String>().prop_map(|port| json!(port)),
+            Just(Value::Null), Just(json!({ "odd": true })),
+        ],
+        scheme in prop::option::of(prop::sample::select(vec!["HTTP", "HTTPS", "odd"])),
+        timeout in any::<i32>(),
+    ) {
+        let mut handler = json!({ "port": port });
+        if let Some(scheme) = scheme {
+            handler["scheme"] = json!(scheme);
+        }
+        let mut pod = pod_with("unrelated", "");
+        pod["spec"]["containers"][0]["ports"] = json!([{ "name": "web", "containerPort": 8080 }]);
+        pod["spec"]["containers"][0][place] = json!({ kind: handler, "timeoutSeconds": timeout });
+        let injected = injected(&config(), &pod);
+        let probe = &injected["spec"]["containers"][0][place];
+        let proxy = pod::find(injected["spec"]["initContainers"].as_array().unwrap(), "istio-proxy").unwrap();
+        let probers = pod::find(proxy["env"].as_array().unwrap(), "ISTIO_KUBE_APP_PROBERS");
+        if probe == &pod["spec"]["containers"][0][place] {
+            prop_assert!(probers.is_none());
+            return Ok(());
+        }
+        prop_assert_eq!(&probe["httpGet"]["port"], &json!(15020));
+        prop_assert_eq!(&probe["timeoutSeconds"], &json!(timeout));
+        if let Some(probers) = probers {
+            let probers: Value = serde_json::from_str(probers["value"].as_str().unwrap()).unwrap();
+            let path = probe["httpGet"]["path"].as_str().unwrap();
+            let original = &probers[path][kind];
+            prop_assert!(original["port"].is_u64(), "{probers}");
+            prop_assert_eq!(&original["scheme"], &handler["scheme"]);
+        }
+    }
+}

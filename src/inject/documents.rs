@@ -192,16 +192,25 @@ impl Declared {
 
     fn surroundings(&self, root_namespace: &str, namespace: &str) -> Surroundings<'_> {
         let within = |wanted: &str| {
-            let wanted = wanted.to_owned();
+            let wanted = or_default(wanted).to_owned();
             self.proxy_configs
                 .iter()
-                .filter(move |(metadata, _)| metadata.namespace == wanted)
+                .filter(move |(metadata, _)| or_default(&metadata.namespace) == wanted)
                 .map(|(metadata, spec)| (metadata, spec))
         };
         Surroundings {
             namespace: self.namespaces.get(namespace),
             proxy_configs: ProxyConfigs::new(within(root_namespace), within(namespace)),
         }
+    }
+}
+
+/// An object without a namespace is in `default`.
+fn or_default(namespace: &str) -> &str {
+    if namespace.is_empty() {
+        "default"
+    } else {
+        namespace
     }
 }
 

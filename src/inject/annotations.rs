@@ -107,20 +107,33 @@ pub struct InvalidAnnotation {
     pub why: String,
 }
 
-/// How much of a value an error repeats.
+/// How much of a value an error repeats, in characters.
 const SHOWN: usize = 120;
+/// How much an error says about why, which may repeat a part of the value.
+const SHOWN_WHY: usize = 400;
+
+/// The beginning of a text that somebody else wrote: an annotation may have 256 KB.
+pub(super) fn excerpt(text: &str) -> String {
+    cut(text, SHOWN)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
 
 impl fmt::Display for InvalidAnnotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown: String = self.value.chars().take(SHOWN).collect();
-        if shown.len() < self.value.len() {
-            shown.push('…');
-        }
+        let shown = excerpt(&self.value);
         // Debug formatting, so that control characters of the value cannot forge a line of a log.
         write!(
             f,
             "invalid value {shown:?} for annotation {:?}: {}",
-            self.name, self.why
+            self.name,
+            cut(&self.why, SHOWN_WHY)
         )
     }
 }

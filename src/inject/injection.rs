@@ -27,13 +27,21 @@ pub(super) struct Injection<'a> {
     pub reason: Reason,
 }
 
+/// What the templates made.
+struct Merged {
+    /// The pod with them.
+    pod: Map<String, Value>,
+    /// What they alone contain.
+    template: Map<String, Value>,
+}
+
 impl Injection<'_> {
     /// The injected pod; what surprises on the way goes to `surprises`.
     ///
     /// # Errors
     /// A template or an annotation cannot be used.
     pub fn run(&self, original: &Value, surprises: &mut Vec<Surprise>) -> Result<Value, Error> {
-        let (mut pod, template) = self.merge_templates(original)?;
+        let Merged { mut pod, template } = self.merge_templates(original)?;
         let mut found = Overrides::of(original, &template, self.before.as_ref());
         found.extend(&self.saved, &template);
         let mut metadata = take_object(&mut pod, "metadata");
@@ -64,11 +72,8 @@ impl Injection<'_> {
     }
 
     /// Runs the templates that the pod asks for, each from the pod as its author wrote it, and merges them one after the
-    /// other into the pod. Beside it: merged into nothing, which is what they alone contain.
-    fn merge_templates(
-        &self,
-        original: &Value,
-    ) -> Result<(Map<String, Value>, Map<String, Value>), Error> {
+    /// other into the pod, and into nothing.
+    fn merge_templates(&self, original: &Value) -> Result<Merged, Error> {
         let context = self.context;
         let templates = &context.config.templates;
         let chosen = templates.chosen(context.pod.annotation(annotations::TEMPLATES))?;
@@ -90,7 +95,10 @@ impl Injection<'_> {
         if chosen.iter().any(|name| templates.is_custom(name)) {
             check_shape(&pod, &chosen)?;
         }
-        Ok((pod, alone))
+        Ok(Merged {
+            pod,
+            template: alone,
+        })
     }
 
     /// What concerns several containers: metrics and probes.

@@ -215,6 +215,9 @@ pub(super) fn move_proxy_to_init(spec: &mut Map<String, Value>) {
 pub(super) fn saved(annotation: Option<&str>) -> Result<Overrides, String> {
     annotation.map_or_else(
         || Ok(Overrides::default()),
-        |text| Overrides::parse(text).map_err(|error| format!("{}: {error}", names::OVERRIDES)),
+        |text| {
+            Overrides::parse(text)
+                .map_err(|error| format!("{}: {}", names::OVERRIDES, names::excerpt(&error)))
+        },
     )
 }

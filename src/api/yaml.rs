@@ -87,9 +87,9 @@ fn without_place(problem: &str) -> &str {
 /// Reads a document that must be a map; an empty one is an empty map.
 ///
 /// # Errors
-/// What the text is instead.
+/// Where it is not well-formed, or what it is instead.
 pub fn parse_map(text: &str) -> Result<Map<String, Value>, String> {
-    match parse(text).map_err(|error| error.problem)? {
+    match parse(text).map_err(|error| error.to_string())? {
         Value::Object(map) => Ok(map),
         Value::Null => Ok(Map::new()),
         _ => Err("must be a YAML map".to_owned()),

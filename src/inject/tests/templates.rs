@@ -154,7 +154,7 @@ fn a_broken_template_is_a_problem_of_the_settings_and_refuses_only_those_who_ask
     insta::assert_snapshot!(problems.join("\n"), @r#"
     sidecarInjectorWebhook.templates: template "golang": spec.nodeName: cannot evaluate "{{ .Values.global.hub }}": syntax error: unexpected `.`; expressions are Jinja's, not Go's: `Values.global.hub` without the first dot: pods that ask for it are refused
     sidecarInjectorWebhook.templates: template "syntax": spec.nodeName: cannot evaluate "{{ 1 + }}": syntax error: unexpected end of input, expected expression: pods that ask for it are refused
-    sidecarInjectorWebhook.templates: template "yaml": unclosed bracket '[' at line 1, column 7 (texts with expressions have to be in quotes: "{{ … }}"): pods that ask for it are refused
+    sidecarInjectorWebhook.templates: template "yaml": line 1: unclosed bracket '[' (texts with expressions have to be in quotes: "{{ … }}"): pods that ask for it are refused
     sidecarInjectorWebhook.templates: "sidecar" is the name of a built-in template and has no effect; choose another
     sidecarInjectorWebhook.templateAliases.alias: there is no template "absent"
     sidecarInjectorWebhook.defaultTemplates: there is no template "missing"

@@ -141,15 +141,12 @@ fn on_openshift_the_namespace_assigns_the_proxy_s_user() {
     };
     let mut pod = pod();
     // As OpenShift's own admission leaves it.
-    for container in [
-        json!({ "name": "istio-proxy", "image": "auto", "securityContext": { "runAsUser": 1_000_620_000 } }),
-    ] {
-        pod["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 1_000_620_000 });
-        pod["spec"]["containers"]
-            .as_array_mut()
-            .unwrap()
-            .push(container);
-    }
+    let security = json!({ "runAsUser": 1_000_620_000 });
+    pod["spec"]["containers"][0]["securityContext"] = security.clone();
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "istio-proxy", "image": "auto", "securityContext": security }));
     let ids = |config: &Config| {
         let (injected, _) = injected_within(config, &pod, &surroundings);
         let security = injected["spec"]["initContainers"][1]["securityContext"].clone();

@@ -42,77 +42,8 @@ pub(super) fn container(context: &Context<'_>) -> Option<Value> {
 
 fn arguments(context: &Context<'_>) -> Vec<String> {
     let values = &context.config.values;
-    let proxy = &values.global.proxy;
-    let mesh = &context.config.mesh;
-    let port = |port: Option<u16>, default: u16| {
-        port.filter(|port| *port != 0)
-            .unwrap_or(default)
-            .to_string()
-    };
-    let excluded = match context.excluded_inbound_ports() {
-        ports if ports.is_empty() => OWN_PORTS.to_owned(),
-        ports => format!("{OWN_PORTS},{ports}"),
-    };
-    let flags = [
-        ("-p", Some(port(mesh.proxy_listen_port, 15001))),
-        ("-z", Some(port(mesh.proxy_inbound_listen_port, 15006))),
-        ("-u", Some(context.user_ids().0.to_string())),
-        ("-m", Some(context.interception_mode().to_owned())),
-        (
-            "-i",
-            Some(
-                context
-                    .setting(names::INCLUDE_OUTBOUND_IP_RANGES, &proxy.include_ip_ranges)
-                    .to_owned(),
-            ),
-        ),
-        (
-            "-x",
-            Some(
-                context
-                    .setting(names::EXCLUDE_OUTBOUND_IP_RANGES, &proxy.exclude_ip_ranges)
-                    .to_owned(),
-            ),
-        ),
-        (
-            "-b",
-            Some(
-                context
-                    .setting(names::INCLUDE_INBOUND_PORTS, &proxy.include_inbound_ports)
-                    .to_owned(),
-            ),
-        ),
-        ("-d", Some(excluded)),
-        (
-            "-q",
-            context
-                .optional_setting(names::INCLUDE_OUTBOUND_PORTS, &proxy.include_outbound_ports)
-                .map(str::to_owned),
-        ),
-        (
-            "-o",
-            context
-                .optional_setting(names::EXCLUDE_OUTBOUND_PORTS, &proxy.exclude_outbound_ports)
-                .map(str::to_owned),
-        ),
-        (
-            "-k",
-            context
-                .pod
-                .annotation(names::REROUTE_VIRTUAL_INTERFACES)
-                .or_else(|| context.pod.annotation(names::KUBEVIRT_INTERFACES))
-                .map(str::to_owned),
-        ),
-        (
-            "-c",
-            context
-                .pod
-                .annotation(names::EXCLUDE_INTERFACES)
-                .map(str::to_owned),
-        ),
-    ];
     let mut arguments = vec!["istio-iptables".to_owned()];
-    for (flag, value) in flags {
+    for (flag, value) in flags(context) {
         if let Some(value) = value {
             arguments.extend([flag.to_owned(), value]);
         }
@@ -130,13 +61,57 @@ fn arguments(context: &Context<'_>) -> Vec<String> {
         ),
         (values.global.native_nftables, "--native-nftables"),
     ];
-    arguments.extend(
-        switches
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, switch)| switch.to_owned()),
-    );
+    let on = switches.into_iter().filter(|(on, _)| *on);
+    arguments.extend(on.map(|(_, switch)| switch.to_owned()));
     arguments
+}
+
+/// The flags with a value, in Istio's order; those without one are left out.
+fn flags(context: &Context<'_>) -> [(&'static str, Option<String>); 12] {
+    let proxy = &context.config.values.global.proxy;
+    let mesh = &context.config.mesh;
+    let port = |port: Option<u16>, default: u16| {
+        let port = port.filter(|port| *port != 0).unwrap_or(default);
+        Some(port.to_string())
+    };
+    let setting = |name, or| Some(context.setting(name, or).to_owned());
+    let optional = |name, or| context.optional_setting(name, or).map(str::to_owned);
+    let annotation = |name| context.pod.annotation(name).map(str::to_owned);
+    let excluded = match context.excluded_inbound_ports() {
+        ports if ports.is_empty() => OWN_PORTS.to_owned(),
+        ports => format!("{OWN_PORTS},{ports}"),
+    };
+    let rerouted = annotation(names::REROUTE_VIRTUAL_INTERFACES)
+        .or_else(|| annotation(names::KUBEVIRT_INTERFACES));
+    [
+        ("-p", port(mesh.proxy_listen_port, 15001)),
+        ("-z", port(mesh.proxy_inbound_listen_port, 15006)),
+        ("-u", Some(context.user_ids().0.to_string())),
+        ("-m", Some(context.interception_mode().to_owned())),
+        (
+            "-i",
+            setting(names::INCLUDE_OUTBOUND_IP_RANGES, &proxy.include_ip_ranges),
+        ),
+        (
+            "-x",
+            setting(names::EXCLUDE_OUTBOUND_IP_RANGES, &proxy.exclude_ip_ranges),
+        ),
+        (
+            "-b",
+            setting(names::INCLUDE_INBOUND_PORTS, &proxy.include_inbound_ports),
+        ),
+        ("-d", Some(excluded)),
+        (
+            "-q",
+            optional(names::INCLUDE_OUTBOUND_PORTS, &proxy.include_outbound_ports),
+        ),
+        (
+            "-o",
+            optional(names::EXCLUDE_OUTBOUND_PORTS, &proxy.exclude_outbound_ports),
+        ),
+        ("-k", rerouted),
+        ("-c", annotation(names::EXCLUDE_INTERFACES)),
+    ]
 }
 
 fn security_context(context: &Context<'_>) -> Value {

@@ -23,6 +23,7 @@ use prometheus_client::{
 };
 use tokio::{
     sync::watch,
+    task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -190,7 +191,12 @@ impl Healer {
         let config = Arc::clone(&self.sources.config.borrow_and_update());
         let world = snapshot.world();
         self.report_contradictions(world);
-        let findings = audit::findings(world, &config);
+        // Thousands of pods: the webhook's calls must not wait for it.
+        let all = Arc::clone(&snapshot);
+        let looking = spawn_blocking(move || audit::findings(all.world(), &config));
+        let Ok(findings) = looking.await else {
+            return;
+        };
         self.metrics.count(&findings);
         for note in notes::notes(&findings) {
             self.announcements.send(of_note(note));

@@ -254,6 +254,8 @@ impl Announcer {
         note.truncate(note.floor_char_boundary(NOTE_LIMIT));
         let mut event_name = name;
         event_name.truncate(event_name.floor_char_boundary(NAME_LIMIT));
+        // What was cut may end where no part of a name may.
+        event_name.truncate(event_name.trim_end_matches(['-', '.']).len());
         let identity = announcement.identity(&text(&about.uid), now);
         // Writing to a String does not fail.
         let _ = write!(event_name, ".{identity:016x}");

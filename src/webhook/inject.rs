@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-use super::review::{Review, ReviewError};
+use super::review::{Review, ReviewError, beginning};
 
 /// The path under which the webhook is registered; Istio's `/inject/…` parameters follow it.
 pub const PATH: &str = "/inject";
@@ -161,6 +161,7 @@ impl Injector {
             }
             Err(error) => {
                 self.metrics.fail(error.as_str());
+                let namespace = beginning(namespace);
                 tracing::info!(namespace, pod = name_of(pod), %error, "denied");
                 let text = format!("the sidecar cannot be injected: {error}");
                 let refusal = Surprise {
@@ -185,13 +186,16 @@ impl Injector {
         else {
             return;
         };
+        let controller = inject::workload::controller(pod);
+        let owner = controller.map(|controller| controller.get("name").and_then(Value::as_str));
+        if !is_name(namespace) || owner.is_some_and(|name| !name.is_some_and(is_name)) {
+            return;
+        }
         let notice = OwnerNotice {
             namespace: namespace.to_owned(),
             pod: name_of(pod).to_owned(),
             workload: Workload::of(pod, &view),
-            controller: inject::workload::controller(pod)
-                .cloned()
-                .unwrap_or_default(),
+            controller: controller.cloned().unwrap_or_default(),
             surprises: surprises.to_vec(),
         };
         if notices.try_send(notice).is_err() {
@@ -200,11 +204,24 @@ impl Injector {
     }
 }
 
+/// Longest name of an object.
+const NAME_LIMIT: usize = 253;
+
+/// The pod's name for people and logs; no longer than names are, whoever calls.
 fn name_of(pod: &Value) -> &str {
     let metadata = |field| pod.get("metadata")?.get(field)?.as_str();
-    metadata("name")
+    let name = metadata("name")
         .or_else(|| metadata("generateName"))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    &name[..name.floor_char_boundary(NAME_LIMIT)]
+}
+
+/// Whether the text can name a namespace or an owner. What is told of goes into the paths of calls to the API server,
+/// and whoever reaches the webhook's port can ask it: `a/../b?c` must not get there.
+fn is_name(text: &str) -> bool {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let inner = |byte: u8| letters(byte) || matches!(byte, b'-' | b'.');
+    text.len() <= NAME_LIMIT && text.bytes().all(inner) && text.bytes().next().is_some_and(letters)
 }
 
 fn texts(surprises: &[Surprise]) -> Vec<String> {
@@ -358,140 +375,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-    use futures::FutureExt as _;
-    use k8s_openapi::ByteString;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::{api::mesh::MeshConfig, inject::values::Values};
-
-    fn injector() -> Injector {
-        let values = Values::over_defaults(&Value::Null).unwrap();
-        let (config, _) = Config::new(values, MeshConfig::default(), true);
-        // The last configuration stays readable when its sender is gone.
-        let (_, config) = watch::channel(Arc::new(config));
-        Injector::new(config, &mut Registry::default())
-    }
-
-    fn question(pod: &Value) -> Value {
-        json!({
-            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-            "request": { "uid": "u", "operation": "CREATE", "namespace": "shop", "object": pod },
-        })
-    }
-
-    fn pod() -> Value {
-        json!({
-            "metadata": { "name": "web", "labels": { "app": "web" }, "annotations": { "a": "b" } },
-            "spec": { "containers": [{ "name": "app", "image": "x",
-                "readinessProbe": { "httpGet": { "port": 80 } }, "env": [{ "name": "A", "value": "1" }] }] },
-        })
-    }
-
-    /// The answer's status and, if it is a review, what it says.
-    fn ask(injector: &Injector, body: &[u8]) -> (StatusCode, Option<Value>) {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        let response = injector.answer(PATH, &headers, body);
-        let status = response.status();
-        let body = response.into_body().collect().now_or_never();
-        let body = body.unwrap().unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).ok())
-    }
-
-    /// What every answer must be: an error of HTTP, or a review that says yes or says why not.
-    fn check(injector: &Injector, body: &[u8], pod: Option<&Value>) -> Result<(), TestCaseError> {
-        let (status, answer) = ask(injector, body);
-        if status != StatusCode::OK {
-            prop_assert!(status.is_client_error(), "{status}");
-            return Ok(());
-        }
-        let response = &answer.unwrap()["response"];
-        if response["allowed"] == false {
-            let message = response["status"]["message"].as_str().unwrap();
-            prop_assert!(!message.is_empty());
-        } else if let (Some(pod), Some(patch)) = (pod, response.get("patch")) {
-            let ByteString(patch) = serde_json::from_value(patch.clone()).unwrap();
-            let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
-            let mut patched = pod.clone();
-            json_patch::patch(&mut patched, &patch).unwrap();
-        }
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_webhook_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            check(&injector(), &body, None)?;
-        }
-
-        #[test]
-        fn no_damage_to_a_review_makes_the_webhook_panic(
-            at in any::<prop::sample::Index>(),
-            length in 0..40_usize,
-            instead in "[\\[\\]{}\",:a-z0-9\\\\u0]{0,12}",
-        ) {
-            let text = question(&pod()).to_string();
-            let at = at.index(text.len());
-            let end = (at + length).min(text.len());
-            let damaged = [&text[..at], &instead, &text[end..]].concat();
-            check(&injector(), damaged.as_bytes(), None)?;
-        }
-
-        #[test]
-        fn any_annotation_is_answered_with_a_patch_that_applies_or_a_reason(
-            name in prop::sample::select(vec![
-                "sidecar.istio.io/status", "proxy.istio.io/overrides", "proxy.istio.io/config", "inject.istio.io/templates",
-                "sidecar.istio.io/userVolume", "sidecar.istio.io/proxyCPU", "status.sidecar.istio.io/port", "outrigger.dev/injection",
-                "prometheus.istio.io/scrape-targets", "prometheus.io/port", "sidecar.istio.io/interceptionMode",
-            ]),
-            text in prop_oneof![any::<String>(), "[\\[{]\"[a-z]{0,9}\"[:,]\\{?\"?[a-z0-9]{0,5}\"?[}\\]]{0,3}", "[0-9a-zA-Z.,:/*-]{0,20}"],
-        ) {
-            let mut pod = pod();
-            pod["metadata"]["annotations"][name] = json!(text);
-            check(&injector(), question(&pod).to_string().as_bytes(), Some(&pod))?;
-        }
-    }
-
-    #[test]
-    fn path_parameters_become_environment() {
-        let env = |path: &str| -> String {
-            let pairs = parameters(path);
-            let pairs: Vec<_> = pairs
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            pairs.join(" ")
-        };
-        for (path, want) in [
-            ("/", ""),
-            ("/inject", ""),
-            ("/inject/", ""),
-            ("/inject/cluster/c1", "ISTIO_META_CLUSTER_ID=c1"),
-            (
-                "/inject/cluster/c1/net/n1/",
-                "ISTIO_META_CLUSTER_ID=c1 ISTIO_META_NETWORK=n1",
-            ),
-            ("/inject/cluster/c--slash--1", "ISTIO_META_CLUSTER_ID=c/1"),
-            (
-                "/inject/cluster/c1/custom_env/foo",
-                "ISTIO_META_CLUSTER_ID=c1 CUSTOM_ENV=foo",
-            ),
-            ("/inject/cluster", ""),
-            (
-                "/inject/:ENV:cluster=c2:ENV:rootpage=/foo/bar",
-                "ISTIO_META_CLUSTER_ID=c2 ROOTPAGE=/foo/bar",
-            ),
-            ("/inject/a/v/b/:ENV:x=y", "A=v B=:ENV:x=y"),
-            ("/inject/:ENV:a=efgh:ENV:=abb:ENV:=", "A=efgh"),
-        ] {
-            assert_eq!(env(path), want, "{path}");
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 /// API group and kind of reviews.
 const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
+/// How much of a text that is none of these is repeated, in bytes.
+const SHOWN: usize = 120;
 /// Versions that are answered.
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -75,6 +77,7 @@ impl Review {
             .and_then(|rest| rest.strip_prefix('/'))
             .is_some_and(|version| VERSIONS.contains(&version));
         if kind != KIND || !known {
+            let [kind, api_version] = [kind, api_version].map(beginning);
             return Err(ReviewError::NotAReview(format!(
                 "this is {kind:?} of {api_version:?}, it must be {KIND:?} of \"{GROUP}/v1\" or \"{GROUP}/v1beta1\""
             )));
@@ -171,6 +174,11 @@ impl ReviewError {
         *response.status_mut() = status;
         response
     }
+}
+
+/// As much of a text as an answer or a log repeats; bodies have megabytes.
+pub(super) fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
 }
 
 fn review_response(api_version: &str, response: Value) -> Response {

@@ -6,12 +6,12 @@ use super::rules::{
     Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, State, Table, Target,
 };
 
-/// The script that `nft -f` takes, both families in tables of family `inet`: one transaction. Every table of ours is
-/// taken out first, whatever it holds, so that a second run replaces the first.
+/// The script that `nft -f` takes, both families in tables of family `inet`: one transaction. Tables are emptied
+/// first; where tables of ours are there already, [`clean_script`] goes in front, so that nothing of theirs is left.
 #[must_use]
 pub fn script(rules: &RuleSet, ipv6: bool) -> String {
     let families: &[Family] = if ipv6 { &Family::ALL } else { &[Family::V4] };
-    let mut lines = clean_lines();
+    let mut lines = Vec::new();
     for table in TABLES {
         let chains: Vec<_> = rules.table(table, families).collect();
         if chains.is_empty() {
@@ -19,6 +19,7 @@ pub fn script(rules: &RuleSet, ipv6: bool) -> String {
         }
         let name = table_name(table);
         lines.push(format!("add table {name}"));
+        lines.push(format!("flush table {name}"));
         lines.extend(chains.iter().map(|(chain, _)| {
             format!(
                 "add chain {name} {}{}",
@@ -37,22 +38,18 @@ pub fn script(rules: &RuleSet, ipv6: bool) -> String {
     text(&lines)
 }
 
-/// The script that takes out what [`script`] put in.
+/// The script that takes out what [`script`] put in. A table that isn't there can't be deleted: it is made first.
+/// The kernel takes milliseconds for it, which a pod that starts need not wait for.
 #[must_use]
 pub fn clean_script() -> String {
-    text(&clean_lines())
-}
-
-const TABLES: [Table; 3] = [Table::Nat, Table::Mangle, Table::Raw];
-
-/// A table that isn't there can't be deleted: it is made first.
-fn clean_lines() -> Vec<String> {
     let lines = TABLES.into_iter().flat_map(|table| {
         let name = table_name(table);
         [format!("add table {name}"), format!("delete table {name}")]
     });
-    lines.collect()
+    text(&lines.collect::<Vec<_>>())
 }
+
+const TABLES: [Table; 3] = [Table::Nat, Table::Mangle, Table::Raw];
 
 fn text(lines: &[String]) -> String {
     let mut text = lines.join("\n");

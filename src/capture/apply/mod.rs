@@ -15,8 +15,8 @@ pub use program::ProgramError;
 use xtables::Xtables;
 
 use super::{
-    Backend, Family, Host, Routing, RuleSet, Saved, Variant, guard_text, modules, restore_text,
-    script,
+    Backend, Family, Host, Routing, RuleSet, Saved, Variant, clean_script, guard_text, modules,
+    restore_text, script,
 };
 
 /// What is to be applied, and how.
@@ -109,11 +109,15 @@ impl Run<'_> {
     }
 
     fn nft(&self) -> Result<Applied, Cause> {
-        let text = script(self.job.rules, self.job.host.ipv6);
-        nft::apply(&text).map_err(|error| Cause::Nft {
+        let refused = |error| Cause::Nft {
             modules: modules(self.job.rules, self.job.host.families())[1].clone(),
             error,
-        })?;
+        };
+        let mut text = script(self.job.rules, self.job.host.ipv6);
+        if !nft::names().map_err(refused)?.is_empty() {
+            text.insert_str(0, &clean_script());
+        }
+        nft::apply(&text).map_err(refused)?;
         Ok(Applied {
             program: nft::PROGRAM.to_owned(),
             families: self.job.host.families(),

@@ -299,7 +299,7 @@ mod tests {
         assert!(!pace.note(&key, &ours, refused(), now).news);
         assert_eq!(
             pace.verdict(&key, &ours, now).unwrap().troubles,
-            [trouble.clone()]
+            std::slice::from_ref(&trouble)
         );
         assert_eq!(pace.verdict(&key, &plan("uid-2", 8088, &[8088]), now), None);
         // Cured at the third attempt: nobody undid anything.

@@ -49,11 +49,15 @@ fn sarif_has_every_rule_and_marks_what_is_suppressed() {
     let log = said("my shop.yaml", FILE, |findings| {
         sarif::log(findings).unwrap()
     });
-    let log: Value = serde_json::from_str(&log).unwrap();
-    let run = &log["runs"][0];
-    for result in run["results"].as_array().unwrap() {
-        let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
-        assert_eq!(rule["id"], result["ruleId"]);
+    let mut log: Value = serde_json::from_str(&log).unwrap();
+    let run = &mut log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].take();
+    for result in run["results"].as_array_mut().unwrap() {
+        let place = result["ruleIndex"].take().as_u64().unwrap();
+        assert_eq!(
+            rules[usize::try_from(place).unwrap()]["id"],
+            result["ruleId"]
+        );
     }
     insta::assert_json_snapshot!(run["results"]);
 }

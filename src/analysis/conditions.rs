@@ -180,18 +180,22 @@ impl Finding {
 
 /// All lines, as many as fit.
 fn summary(messages: &[&Message]) -> String {
-    const SEPARATOR: &str = " | ";
+    joined(messages.iter().map(|message| message.line()), " | ")
+}
+
+/// As many lines as fit into the message of a condition, and how many more there are.
+pub(super) fn joined(lines: impl ExactSizeIterator<Item = String>, separator: &str) -> String {
     /// Room for saying how many are left out.
     const RESERVE: usize = 64;
+    let count = lines.len();
     let mut text = String::new();
-    for (index, message) in messages.iter().enumerate() {
-        let line = message.line();
-        if index > 0 && text.len() + SEPARATOR.len() + line.len() > MESSAGE_LIMIT - RESERVE {
-            text.push_str(&format!("{SEPARATOR}and {} more", messages.len() - index));
+    for (index, line) in lines.enumerate() {
+        if index > 0 && text.len() + separator.len() + line.len() > MESSAGE_LIMIT - RESERVE {
+            text.push_str(&format!("{separator}and {} more", count - index));
             break;
         }
         if index > 0 {
-            text.push_str(SEPARATOR);
+            text.push_str(separator);
         }
         text.push_str(truncated(&line, MESSAGE_LIMIT - RESERVE));
     }

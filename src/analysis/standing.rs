@@ -4,7 +4,7 @@ use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, GatewayPlan, Plan, Reason};
 use crate::world::ObjectKey;
 
-use super::conditions::{Condition, IS_READY, PORTS_EXPOSED, READY};
+use super::conditions::{Condition, IS_READY, PORTS_EXPOSED, READY, joined};
 
 /// How many ports are listed.
 const LISTED: usize = 50;
@@ -93,10 +93,37 @@ fn listed(exposed: &[Exposure]) -> String {
     limited(exposed.iter().map(line), exposed.len(), "; ")
 }
 
+/// The first lines, as far as they fit into a condition: what the API server or a webhook said may be long.
 fn limited(lines: impl Iterator<Item = String>, count: usize, separator: &str) -> String {
     let mut lines: Vec<String> = lines.take(LISTED).collect();
     if count > LISTED {
         lines.push(format!("and {} more", count - LISTED));
     }
-    lines.join(separator)
+    joined(lines.into_iter(), separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_fits_into_a_condition_however_long_the_findings_are() {
+        let finding = |index: usize| Finding {
+            reason: Reason::Forbidden,
+            path: format!("spec.servers[{index}].port"),
+            text: "because a webhook says a lot ".repeat(100),
+        };
+        let gateway = GatewayPlan {
+            exposed: Vec::new(),
+            findings: (0..100).map(finding).collect(),
+        };
+        let condition = ports_exposed(&gateway);
+        assert_eq!(condition.reason, "Forbidden");
+        assert!(
+            condition.message.len() <= 32 * 1024,
+            "{}",
+            condition.message.len()
+        );
+        assert!(condition.message.ends_with(" more"));
+    }
 }

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::refusal::{Failure, Refusal};
+use super::refusal::{Failure, Refusal, valid_node_ports};
 use crate::{
     api::ownership::GATEWAY_FIELD_MANAGER,
     gateway::{PlannedPort, ServicePlan},
@@ -115,7 +115,16 @@ impl Attempt {
     /// Gives up what is refused; whether there is another attempt to make.
     fn gives_up(&mut self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::NodePort { number, .. } => self.without_node_port(*number, refusal),
+            Refusal::NodePort { number, text, .. } => {
+                let valid = valid_node_ports(text);
+                let is_refused = |node_port: u16| {
+                    let is_valid = valid
+                        .as_ref()
+                        .is_none_or(|valid| valid.contains(&node_port));
+                    node_port == *number || !is_valid
+                };
+                self.without_node_ports(is_refused, refusal)
+            }
             Refusal::Exhausted(_) => self.with_fewer_ports(refusal),
             Refusal::Fields(owned) => owned.iter().all(|owned| {
                 let text = owned.describe();
@@ -125,27 +134,38 @@ impl Attempt {
         }
     }
 
-    fn without_node_port(&mut self, number: u16, refusal: &Refusal) -> bool {
-        let mut ports = self.ports.iter_mut();
-        let Some(partial) = ports.find(|partial| partial.port.node_port == Some(number)) else {
-            return false;
-        };
-        partial.port.node_port = None;
-        let concerned = BTreeSet::from([partial.port.port]);
-        self.troubles.push(refusal.trouble(concerned));
-        true
+    /// All that are refused at once: each attempt costs a request, and there is a limit to them.
+    fn without_node_ports(&mut self, is_refused: impl Fn(u16) -> bool, refusal: &Refusal) -> bool {
+        let mut concerned = BTreeSet::new();
+        for Partial { port, .. } in &mut self.ports {
+            if port.node_port.is_some_and(&is_refused) {
+                port.node_port = None;
+                concerned.insert(port.port);
+            }
+        }
+        let some = !concerned.is_empty();
+        if some {
+            self.troubles.push(refusal.trouble(concerned));
+        }
+        some
     }
 
+    /// A port that was not ours is somebody else's as a whole: writing the rest of it would change what they own.
     fn without_field(&mut self, port: u16, field: &str, text: String) -> bool {
         let mut ports = self.ports.iter_mut();
         let Some(partial) = ports.find(|partial| partial.port.port == port) else {
-            return false;
+            // It was left to them for another of its fields.
+            return self.new.contains(&port);
         };
         self.troubles.push(PortTrouble {
             kind: PortTroubleKind::FieldConflict,
             ports: BTreeSet::from([port]),
             text,
         });
+        if self.new.contains(&port) {
+            self.ports.retain(|partial| partial.port.port != port);
+            return true;
+        }
         partial.without.insert(field.to_owned())
     }
 
@@ -302,6 +322,41 @@ mod tests {
             !attempt.gives_up(&Refusal::Fields(vec![owned])),
             "it was left out already"
         );
+    }
+
+    #[test]
+    fn node_ports_out_of_range_are_given_up_together_and_the_others_are_asked_for_again() {
+        let asked = (8000..8040).map(|port| planned(port, Some(port - 7000)));
+        let mut ports: Vec<PlannedPort> = asked.collect();
+        ports.push(planned(8088, Some(30088)));
+        let plan = plan(ports, &[]);
+        let mut attempt = Attempt::new(&plan);
+        let refusal = Refusal::NodePort {
+            number: 1000,
+            kind: PortTroubleKind::NodePortOutOfRange,
+            text:
+                "provided port is not in the valid range. The range of valid ports is 30000-32767"
+                    .to_owned(),
+        };
+        assert!(attempt.gives_up(&refusal));
+        let node_ports = attempt.ports.iter().filter_map(|one| one.port.node_port);
+        assert_eq!(node_ports.collect::<Vec<_>>(), [30088]);
+        assert_eq!(attempt.troubles, [refusal.trouble((8000..8040).collect())]);
+    }
+
+    #[test]
+    fn port_that_somebody_took_before_the_write_is_left_to_them_whole() {
+        let plan = plan(vec![planned(8088, None), planned(8089, None)], &[8089]);
+        let mut attempt = Attempt::new(&plan);
+        let owned = ["name", "targetPort"].map(|field| super::super::refusal::Owned {
+            port: 8088,
+            field: field.to_owned(),
+            manager: "helm".to_owned(),
+        });
+        assert!(attempt.gives_up(&Refusal::Fields(owned.to_vec())));
+        let ports = sent(&plan, &attempt)["spec"]["ports"].clone();
+        assert_eq!(ports.as_array().map(Vec::len), Some(1));
+        assert_eq!(ports[0]["port"], 8089);
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl ListenerWriter {
         for (namespace, ports) in differing(desired, &live.items) {
             // A namespace that is being deleted must not keep the others waiting.
             if let Err(error) = self.apply(&namespace, ports).await {
+                tracing::warn!(namespace, %error, "cannot write the ConfigMap {GATEWAY_PORTS_CONFIG_MAP}");
                 failure.get_or_insert(error);
             }
         }

@@ -1,6 +1,6 @@
 //! Why the API server does not take the ports of a Service: its answers, read.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use kube::core::Status;
 
@@ -26,7 +26,7 @@ pub(super) enum Failure {
 /// What the API server has against a write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// One of the node ports that were asked for.
+    /// One of the node ports that were asked for: the API server names the first one alone.
     #[error("node port {number}: {text}")]
     NodePort {
         number: u16,
@@ -122,6 +122,13 @@ fn causes(status: &Status) -> impl Iterator<Item = (&str, &str)> {
     causes.map(|cause| (cause.field.as_str(), cause.message.as_str()))
 }
 
+/// The node ports that may be given, of a text that ends with `The range of valid ports is 30000-32767`.
+pub(super) fn valid_node_ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (_, range) = text.rsplit_once(' ')?;
+    let (first, last) = range.split_once('-')?;
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}
+
 /// Reads causes such as `.spec.ports[port=8088,protocol="TCP"].targetPort` with `conflict with "kubectl-patch" using v1`.
 fn owned_fields(status: &Status) -> Vec<Owned> {
     let read = |(field, message): (&str, &str)| {
@@ -190,6 +197,8 @@ mod tests {
             "spec.ports[3].nodePort",
             &format!("Invalid value: 80: {range}"),
         );
+        assert_eq!(valid_node_ports(range), Some(30000..=32767));
+        assert_eq!(valid_node_ports("provided port is already allocated"), None);
         let expected = Refusal::NodePort {
             number: 80,
             kind: PortTroubleKind::NodePortOutOfRange,

@@ -60,16 +60,13 @@ fn judge(view: &View<'_>, gateway: &ObjectKey, found: &Credential, report: &mut 
             Some((diagnosis, when)) => (diagnosis, format!("the certificate in {secret} {when}")),
             None => return,
         },
-        Outcome::Authorities(certificates) => {
-            let certificates: Vec<&Certificate> = certificates.iter().collect();
-            match dates(view, &certificates) {
-                Some((diagnosis, when)) => (
-                    diagnosis,
-                    format!("the certificate of a clients' authority in {secret} {when}"),
-                ),
-                None => return,
-            }
-        }
+        Outcome::Authorities(certificates) => match dates(view, &that_count(view, certificates)) {
+            Some((diagnosis, when)) => (
+                diagnosis,
+                format!("the certificate of a clients' authority in {secret} {when}"),
+            ),
+            None => return,
+        },
         Outcome::Missing => (&say::CREDENTIAL_NOT_FOUND, missing(view, gateway, secret)),
         Outcome::NoCertificate(problem) => {
             (&say::CREDENTIAL_INVALID, invalid(secret, problem, is_own))
@@ -95,6 +92,23 @@ fn judge(view: &View<'_>, gateway: &ObjectKey, found: &Credential, report: &mut 
         Outcome::Unread(readable) => (&say::CREDENTIAL_NOT_READ, unread(secret, *readable)),
     };
     report.say(diagnosis, &found.path, text);
+}
+
+/// The authorities by which a bundle is judged: while one is replaced by another, the old one may end or the new one not
+/// have begun, and clients are verified by the rest.
+fn that_count<'a>(view: &View<'_>, bundle: &'a [Certificate]) -> Vec<&'a Certificate> {
+    let is_usable = |certificate: &&Certificate| {
+        view.now().is_none_or(|now| {
+            let validity = certificate.validity(now);
+            matches!(validity, Validity::Valid | Validity::ExpiresSoon)
+        })
+    };
+    let usable: Vec<&Certificate> = bundle.iter().filter(is_usable).collect();
+    if usable.is_empty() {
+        bundle.iter().collect()
+    } else {
+        usable
+    }
 }
 
 /// The worst that the dates of some certificates say now.
@@ -144,8 +158,8 @@ fn unread(secret: &ObjectKey, readable: Readable) -> String {
     let namespace = &secret.namespace;
     match readable {
         Readable::Refused => format!(
-            "{secret} was not looked at: the API server refuses the control plane the Secrets of namespace {namespace}; the \
-             chart outrigger makes a Role for them (list, watch) in each of its gateways.credentialNamespaces"
+            "{secret} was not looked at: the API server refuses to list the Secrets of namespace {namespace}; for the control \
+             plane, the chart outrigger makes a Role (list, watch) in each of its gateways.credentialNamespaces"
         ),
         _ => format!(
             "{secret} was not looked at: add {namespace} to gateways.credentialNamespaces of the chart outrigger, which makes \

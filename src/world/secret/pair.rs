@@ -25,7 +25,7 @@ pub(super) fn check(chain: Named<'_>, key: Named<'_>) -> Pair {
     let private_key = PrivateKey::of_pem(key);
     let (name, chain) = chain;
     let Some(der) = certificates(chain).next() else {
-        let certificate = Err(SecretProblem::NoCertificate(name));
+        let certificate = Err(no_certificate((name, chain)));
         return (certificate, private_key.map(|_| ()));
     };
     let Ok((_, certificate)) = parse_x509_certificate(&der) else {
@@ -54,9 +54,40 @@ pub(super) fn authorities(
         })
         .collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(SecretProblem::NoCertificate(key));
+        return Err(no_certificate((key, bundle)));
     }
     Ok(found)
+}
+
+/// What is wrong where no block of PEM is a certificate: none begins, or what begins cannot be decoded.
+fn no_certificate((key, text): Named<'_>) -> SecretProblem {
+    if begins(text, "CERTIFICATE") {
+        SecretProblem::BadCertificate(key)
+    } else {
+        SecretProblem::NoCertificate(key)
+    }
+}
+
+/// The same for a private key. Those that OpenSSL once encrypted say so in a header, which makes no base64.
+fn no_private_key((key, text): Named<'_>) -> SecretProblem {
+    let is_header = |line: &[u8]| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED");
+    if lines(text).any(is_header) {
+        SecretProblem::EncryptedPrivateKey(key)
+    } else if begins(text, "PRIVATE KEY") {
+        SecretProblem::BadPrivateKey(key)
+    } else {
+        SecretProblem::NoPrivateKey(key)
+    }
+}
+
+/// Whether a block begins whose label ends like this.
+fn begins(text: &[u8], label: &str) -> bool {
+    let end = format!("{label}-----");
+    lines(text).any(|line| line.starts_with(b"-----BEGIN ") && line.ends_with(end.as_bytes()))
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)
 }
 
 /// The blocks of PEM; what is damaged or stands between them is passed over, as Go does.
@@ -85,7 +116,7 @@ impl<'a> PrivateKey<'a> {
     fn of_pem((name, text): Named<'_>) -> Result<Vec<u8>, SecretProblem> {
         let block = blocks(text)
             .find(|block| block.label == "PRIVATE KEY" || block.label.ends_with(" PRIVATE KEY"))
-            .ok_or(SecretProblem::NoPrivateKey(name))?;
+            .ok_or_else(|| no_private_key((name, text)))?;
         if block.label == "ENCRYPTED PRIVATE KEY" {
             return Err(SecretProblem::EncryptedPrivateKey(name));
         }

@@ -93,6 +93,29 @@ fn text_around_the_blocks_and_the_rest_of_a_chain_do_not_matter() {
 }
 
 #[test]
+fn blocks_that_cannot_be_decoded_are_not_said_to_be_missing() {
+    let (certificate, key) = (pem!("ec.crt"), pem!("ec-sec1.key"));
+    let header = "-----BEGIN EC PRIVATE KEY-----\n";
+    let encrypted = key.replace(
+        header,
+        &format!("{header}Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n"),
+    );
+    let damaged = |text: &str| text.replace('M', "?");
+    assert_eq!(
+        pair(certificate, &encrypted),
+        Err(SecretProblem::EncryptedPrivateKey("tls.key"))
+    );
+    assert_eq!(
+        pair(certificate, &damaged(key)),
+        Err(SecretProblem::BadPrivateKey("tls.key"))
+    );
+    assert_eq!(
+        pair(&damaged(certificate), key),
+        Err(SecretProblem::BadCertificate("tls.crt"))
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_by_key_and_never_shows_a_value() {
     let (certificate, key) = (pem!("ec.crt"), pem!("ec.key"));
     let garbage = "-----BEGIN CERTIFICATE-----\nZ2FyYmFnZQ==\n-----END CERTIFICATE-----\n";

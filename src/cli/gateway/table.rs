@@ -104,7 +104,12 @@ fn rows_of(server: &ServerStatus, now: Timestamp) -> Vec<[String; COLUMNS.len()]
         .exposed
         .iter()
         .map(|at| {
-            let service = format!("{}:{}", at.service.qualified_name(), at.service_port);
+            let to_come = if at.live { "" } else { " (to come)" };
+            let service = format!(
+                "{}:{}{to_come}",
+                at.service.qualified_name(),
+                at.service_port
+            );
             [number(at.target_port), number(at.node_port), service]
         })
         .collect();

@@ -86,6 +86,23 @@ fn programs_get_the_same_as_a_tree() {
 }
 
 #[test]
+fn port_that_the_service_has_not_got_yet_is_said_to_come() {
+    let mut world = snapshot().world().clone();
+    let mut gateway = serde_saphyr::from_multiple::<Value>(OBJECTS)
+        .unwrap()
+        .remove(2);
+    gateway["spec"]["servers"] = json!([
+        {"port": {"number": 8088, "name": "new", "protocol": "HTTP"}, "hosts": ["*"]},
+    ]);
+    world.apply(&gateway).unwrap();
+    let snapshot = Snapshot::new(world);
+    let text = table::of(&shown(&snapshot), now());
+    assert!(text.contains("edge/gateway:8088 (to come)"), "{text}");
+    let tree = tree::of(&shown(&snapshot), now());
+    assert_eq!(tree[1]["servers"][0]["exposed"][0]["live"], false);
+}
+
+#[test]
 fn what_only_the_control_plane_knows_is_told_from_the_live_status() {
     let mut world = snapshot().world().clone();
     let mut gateway: Value = serde_saphyr::from_multiple::<Value>(OBJECTS)

@@ -57,6 +57,7 @@ fn exposure(at: &Exposure) -> Value {
         "port": at.service_port,
         "targetPort": at.target_port,
         "nodePort": at.node_port,
+        "live": at.live,
     })
 }
 

@@ -155,10 +155,20 @@ impl Refusal {
                 ),
             ),
             Refusal::NotAllowed { allowed } => {
-                let (list, overwrite) = match allowed.as_deref().map(str::trim) {
-                    None => (namespace.to_owned(), ""),
-                    Some("") => (namespace.to_owned(), " --overwrite"),
-                    Some(others) => (format!("{others},{namespace}"), " --overwrite"),
+                // A command is meant to be pasted: nothing but names of namespaces gets into it.
+                let is_name = |item: &&str| {
+                    let mut bytes = item.bytes();
+                    !item.is_empty()
+                        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                };
+                let others = allowed.iter().flat_map(|list| list.split(','));
+                let others = others.map(str::trim).filter(is_name);
+                let list: Vec<&str> = others.chain([namespace]).collect();
+                let list = list.join(",");
+                let overwrite = if allowed.is_some() {
+                    " --overwrite"
+                } else {
+                    ""
                 };
                 (
                     Reason::NotAllowed,

@@ -5,8 +5,10 @@
 //! no request. Lost connections, expired resource versions (410), and
 //! throttling (429) are overcome here; what follows only sees objects come and go.
 
+mod definitions;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     pin::pin,
     sync::Arc,
@@ -30,13 +32,15 @@ use prometheus_client::{
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::{
     api::kind::Kind,
     world::{ObjectKey, PortWrite, SECRET_FIELDS, Settings},
 };
+
+pub use definitions::Definitions;
 
 /// When a kind that is not served, or may not be read, is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -173,69 +177,6 @@ impl Metrics {
             metrics.errors.clone(),
         );
         metrics
-    }
-}
-
-/// Which CustomResourceDefinitions there are, as far as their watch knows; shared by the watches of all kinds.
-#[derive(Debug, Clone)]
-pub struct Definitions(Arc<watch::Sender<Option<BTreeSet<String>>>>);
-
-impl Default for Definitions {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
-    }
-}
-
-impl Definitions {
-    /// Whether a kind's definition is known to be missing; if nothing is known of any, after waiting a little.
-    async fn lack(&self, kind: Kind) -> bool {
-        let mut known = self.0.subscribe();
-        let known = timeout(LOOK_AGAIN, known.wait_for(Option::is_some)).await;
-        let Ok(Ok(known)) = known else { return false };
-        known
-            .as_ref()
-            .is_some_and(|names| !names.contains(&kind.qualified_plural()))
-    }
-
-    /// Waits for a kind's definition to come. Where it is there already, or cannot be known, waits a little.
-    async fn coming(&self, kind: Kind) {
-        let name = kind.qualified_plural();
-        let mut known = self.0.subscribe();
-        let is_missing = known
-            .borrow_and_update()
-            .as_ref()
-            .is_some_and(|names| !names.contains(&name));
-        if is_missing {
-            let comes = |names: &Option<BTreeSet<String>>| {
-                names.as_ref().is_none_or(|names| names.contains(&name))
-            };
-            // The sender lives as long as this.
-            let _ = known.wait_for(comes).await;
-        } else {
-            sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    fn list(&self, names: &HashSet<ObjectKey>) {
-        let names = names.iter().map(|key| key.name.to_string()).collect();
-        self.0.send_replace(Some(names));
-    }
-
-    fn add(&self, name: &str) {
-        self.0.send_if_modified(|names| {
-            names
-                .as_mut()
-                .is_some_and(|names| names.insert(name.to_owned()))
-        });
-    }
-
-    fn remove(&self, name: &str) {
-        self.0
-            .send_if_modified(|names| names.as_mut().is_some_and(|names| names.remove(name)));
-    }
-
-    fn forget(&self) {
-        self.0.send_replace(None);
     }
 }
 

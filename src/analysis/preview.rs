@@ -5,10 +5,10 @@ use serde_json::Value;
 use crate::api::kind::Kind;
 use crate::world::ObjectKey;
 
-use super::message::Message;
+use super::message::{Level, Message};
 use super::snapshot::Snapshot;
 
-/// What would be said of an object, and what would newly be said of others, if it were stored as it is here. The
+/// What would be said of an object, and what would newly be wrong with others, if it were stored as it is here. The
 /// Snapshot stays as it is. Nothing for JSON that is no object of a kind that is read.
 pub fn preview(snapshot: &Snapshot, object: &Value) -> Vec<Message> {
     let mut world = snapshot.world().clone();
@@ -35,7 +35,7 @@ fn stored<'a>(snapshot: &'a Snapshot, object: &Value) -> &'a [Message] {
     kind.map_or(&[], |kind| snapshot.messages(&ObjectKey::of(kind, object)))
 }
 
-/// What would newly be said of other objects if this one were deleted.
+/// What would newly be wrong with other objects if this one were deleted.
 pub fn preview_delete(snapshot: &Snapshot, key: &ObjectKey) -> Vec<Message> {
     let mut world = snapshot.world().clone();
     let Some(change) = world.delete(key) else {
@@ -45,6 +45,7 @@ pub fn preview_delete(snapshot: &Snapshot, key: &ObjectKey) -> Vec<Message> {
     news(snapshot, &next, &concerned, key)
 }
 
+/// What is merely worth knowing of others is no news to whoever changes this one.
 fn news(
     before: &Snapshot,
     after: &Snapshot,
@@ -58,6 +59,7 @@ fn news(
             after
                 .messages(key)
                 .iter()
+                .filter(|message| message.level != Level::Info)
                 .filter(|message| before.messages(key).binary_search(message).is_err())
         })
         .cloned()

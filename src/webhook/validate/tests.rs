@@ -187,6 +187,46 @@ fn deleting_a_rule_whose_subsets_are_routed_to_warns() {
 }
 
 #[test]
+fn remarks_on_other_objects_are_left_to_them() {
+    let named = |name: &str, mut object: Value| {
+        object["metadata"]["name"] = json!(name);
+        object
+    };
+    let gateway = json!({"selector": {"istio": "ingressgateway"}, "servers": [
+        {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]},
+    ]});
+    let routes = |name: &str, gateways: Value| {
+        let spec = json!({"hosts": ["shop.example.com"], "gateways": gateways, "http": [
+            {"match": [{"uri": {"prefix": format!("/{name}")}}], "route": [{"destination": {"host": "reviews"}}]},
+        ]});
+        named(name, object("VirtualService", spec))
+    };
+    let before = snapshot(&[
+        named("edge", object("Gateway", gateway.clone())),
+        named("inner", object("Gateway", gateway)),
+        routes("a", json!(["edge"])),
+        routes("z", json!(["inner"])),
+    ]);
+    let applied = routes("reviews", json!(["edge", "inner"]));
+    let mut world = before.world().clone();
+    world.apply(&applied).unwrap();
+    let after = Snapshot::new(world);
+    let preceded = |name: &str| {
+        let key = ObjectKey::new(Kind::VirtualService, "shop", name);
+        let [message] = after.messages(&key) else {
+            panic!("{:?}", after.messages(&key))
+        };
+        assert_eq!((message.code, message.level), ("ORG0023", Level::Info));
+        message.line()
+    };
+    preceded("z");
+    let own = preceded("reviews");
+    let review = asked("CREATE", "VirtualService", applied, json!(null));
+    let warnings = decision(&review, &before).warnings;
+    assert_eq!(warnings, [format!("[ORG0023] {own}")]);
+}
+
+#[test]
 fn status_and_kinds_of_others_are_not_looked_at() {
     let kind = json!({"group": "networking.istio.io", "version": "v1", "kind": "VirtualService"});
     assert_eq!(

@@ -125,6 +125,10 @@ pub static RULES: &[Rule] = &[
         check: Check::VirtualService(gateways::gateways_exist_and_serve_the_hosts),
     },
     Rule {
+        says: &[&say::GATEWAY_NOT_FOUND],
+        check: Check::VirtualService(gateways::gateways_of_matches_exist),
+    },
+    Rule {
         says: &[&say::ROUTES_CONFLICT, &say::ROUTES_CONTESTED],
         check: Check::VirtualService(conflicts::mesh_hosts_are_routed_once),
     },

@@ -87,6 +87,8 @@ pub struct Served {
     pub source: ObjectKey,
     /// When it was created.
     pub created: Option<Timestamp>,
+    /// Ports and addresses (empty for all) of the servers that serve it.
+    pub listeners: BTreeSet<(u32, String)>,
     /// What it says.
     pub spec: Arc<GatewaySpec>,
 }
@@ -288,18 +290,22 @@ pub(super) fn of_gateway(key: &ObjectKey, object: &Object<GatewaySpec>) -> Vec<S
     let Ok(spec) = &object.spec else {
         return Vec::new();
     };
-    let hosts: BTreeSet<Host> = spec
-        .servers
-        .iter()
-        .flat_map(|server| &server.hosts)
-        .map(|host| server_host(host))
-        .collect();
+    let mut hosts: BTreeMap<Host, BTreeSet<(u32, String)>> = BTreeMap::new();
+    for server in &spec.servers {
+        let port = server.port.as_ref().map(|port| port.number);
+        let listener = port.map(|number| (number, server.bind.clone()));
+        for host in &server.hosts {
+            let listeners = hosts.entry(server_host(host)).or_default();
+            listeners.extend(listener.clone());
+        }
+    }
     hosts
         .into_iter()
-        .map(|host| Served {
+        .map(|(host, listeners)| Served {
             host,
             source: key.clone(),
             created: object.meta.created,
+            listeners,
             spec: spec.clone(),
         })
         .collect()

@@ -255,37 +255,29 @@ pub(super) fn servers_are_defined_once(
     object: &Inspected<'_, GatewaySpec>,
     report: &mut Report<'_>,
 ) {
+    // Two Gateways may have thousands of hosts in common.
+    let mut sharing: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
     for (i, server) in object.spec.servers.iter().enumerate() {
         let Some(port) = &server.port else { continue };
+        let listener = (port.number, server.bind.clone());
         for (j, written) in server.hosts.iter().enumerate() {
             let host = server_host(written);
-            let same_server = |other: &Server| {
-                other
-                    .port
-                    .as_ref()
-                    .is_some_and(|other| other.number == port.number)
-                    && other.bind == server.bind
-                    && other
-                        .hosts
-                        .iter()
-                        .map(|host| server_host(host))
-                        .any(|other| other.overlaps(&host))
-            };
             let rival = view.gateways_around(&host).find(|other| {
                 other.source != *object.key
-                    && other.spec.servers.iter().any(same_server)
-                    && share_pods(view, &object.spec.selector, &other.spec.selector)
+                    && other.listeners.contains(&listener)
+                    && *sharing.entry(&other.source).or_insert_with(|| {
+                        share_pods(view, &object.spec.selector, &other.spec.selector)
+                    })
             });
             if let Some(rival) = rival {
                 let text = format!(
                     "{} serves host \"{}\" on port {} of the same pods too",
                     rival.source, rival.host, port.number
                 );
-                report.say(
-                    &say::GATEWAYS_CONFLICT,
-                    format!("spec.servers[{i}].hosts[{j}]"),
-                    text,
-                );
+                let path = format!("spec.servers[{i}].hosts[{j}]");
+                report
+                    .say(&say::GATEWAYS_CONFLICT, path, text)
+                    .concerning(&rival.source);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Choice of the endpoint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::networking::{
     ConsistentHashLB, Failover, LoadBalancerSettings, LocalityLoadBalancerSetting,
@@ -136,19 +136,16 @@ fn locality(at: &Field<'_>, setting: &LocalityLoadBalancerSetting, ejects: bool)
             "failover happens only with outlierDetection, which tells that endpoints fail",
         );
     }
-    let mut sources: Vec<&str> = Vec::new();
+    let mut sources = Localities::default();
     let list = at.member("distribute");
     for (index, distribute) in setting.distribute.iter().enumerate() {
         let at = list.index(index);
         locality_name(&at.member("from"), &distribute.from);
-        if let Some(other) = sources
-            .iter()
-            .find(|other| overlap(other, &distribute.from))
-        {
+        if let Some(other) = sources.overlapping(&distribute.from) {
             at.member("from")
                 .invalid(format!("overlaps with {other:?}"));
         }
-        sources.push(&distribute.from);
+        sources.insert(&distribute.from);
         shares(&at.member("to"), distribute.to.iter());
     }
     at.each("failover", &setting.failover, failover);
@@ -180,16 +177,33 @@ fn locality_name(at: &Field<'_>, name: &str) {
     }
 }
 
-/// Whether two localities have some place in common.
-fn overlap(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('/'), other.split('/'));
-    loop {
-        match (one.next(), other.next()) {
-            (None, _) | (_, None) | (Some("*"), _) | (_, Some("*")) => return true,
-            (Some(one), Some(other)) if one != other => return false,
-            _ => {}
-        }
+/// Localities, by their parts before a wildcard.
+#[derive(Default)]
+struct Localities<'a>(BTreeMap<Vec<&'a str>, &'a str>);
+
+impl<'a> Localities<'a> {
+    fn insert(&mut self, name: &'a str) {
+        self.0.entry(parts(name)).or_insert(name);
     }
+
+    /// One that has some place in common with this one: one of the two is a part of the other.
+    fn overlapping<'n>(&'n self, name: &'n str) -> Option<&'n str> {
+        let own = parts(name);
+        let around = (0..=own.len()).find_map(|length| self.0.get(&own[..length]));
+        let within = || {
+            let (parts, name) = self.0.range(own.clone()..).next()?;
+            parts.starts_with(&own).then_some(name)
+        };
+        around.or_else(within).copied()
+    }
+}
+
+/// The parts of a locality before its wildcard. More than three are none, and are not looked at.
+fn parts(name: &str) -> Vec<&str> {
+    name.split('/')
+        .take_while(|part| *part != "*")
+        .take(4)
+        .collect()
 }
 
 fn failover(at: &Field<'_>, failover: &Failover) {
@@ -217,7 +231,21 @@ mod tests {
 
     #[test]
     fn localities_overlap_where_one_is_part_of_the_other() {
-        assert!(overlap("a/b/*", "a/b/c") && overlap("a", "a/b") && overlap("*", "a"));
-        assert!(!overlap("a/b", "a/c") && !overlap("a/*", "b/*"));
+        let overlap = |one: &str, other: &str| {
+            let mut localities = Localities::default();
+            localities.insert(one);
+            localities.overlapping(other).is_some()
+        };
+        for (one, other, expected) in [
+            ("a/b/*", "a/b/c", true),
+            ("a", "a/b", true),
+            ("*", "a", true),
+            ("a/b", "a/c", false),
+            ("a/*", "b/*", false),
+            ("a/b", "a/bc", false),
+        ] {
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+        }
     }
 }

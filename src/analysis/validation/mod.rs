@@ -5,6 +5,7 @@
 mod connection_pool;
 mod fields;
 mod gateway;
+mod hosts;
 mod http;
 mod http_actions;
 mod load_balancer;

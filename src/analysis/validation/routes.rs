@@ -1,7 +1,5 @@
 //! VirtualService: hosts, gateways, TLS and TCP routes.
 
-use std::collections::HashMap;
-
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
     L4MatchAttributes, RouteDestination, TCPRoute, TLSMatchAttributes, TLSRoute, VirtualServiceSpec,
@@ -11,6 +9,7 @@ use crate::api::text::enumeration;
 use crate::model::{MESH_GATEWAY, applies_to_mesh};
 
 use super::fields::{self, ExportTo};
+use super::hosts::Hosts;
 use super::report::Field;
 use super::{Validate, http, reachability};
 
@@ -22,7 +21,7 @@ impl Validate for VirtualServiceSpec {
         if self.hosts.is_empty() {
             delegated(self, at);
         } else {
-            hosts(&at.member("hosts"), &own, for_mesh);
+            hosts(&at.member("hosts"), &self.hosts, &own, for_mesh);
         }
         fields::gateway_names(&at.member("gateways"), &self.gateways);
         if self.http.is_empty() && self.tls.is_empty() && self.tcp.is_empty() {
@@ -35,7 +34,9 @@ impl Validate for VirtualServiceSpec {
         at.each("http", &self.http, |at, route| {
             http::route(at, route, context)
         });
-        at.each("tls", &self.tls, |at, route| tls_route(at, route, &own));
+        at.each("tls", &self.tls, |at, route| {
+            tls_route(at, route, &self.hosts, &own)
+        });
         at.each("tcp", &self.tcp, tcp_route);
         fields::export_to(
             &at.member("exportTo"),
@@ -59,8 +60,8 @@ fn delegated(spec: &VirtualServiceSpec, at: &Field<'_>) {
     }
 }
 
-fn hosts(at: &Field<'_>, hosts: &Hosts<'_>, for_mesh: bool) {
-    for (index, host) in hosts.list.iter().enumerate() {
+fn hosts(at: &Field<'_>, list: &[String], hosts: &Hosts<'_>, for_mesh: bool) {
+    for (index, host) in list.iter().enumerate() {
         let at = at.index(index);
         if host == "*" && for_mesh {
             at.invalid(
@@ -70,62 +71,11 @@ fn hosts(at: &Field<'_>, hosts: &Hosts<'_>, for_mesh: bool) {
             at.check(parse::wildcard_name(behind_sni(host)));
         }
         if let Some(other) = hosts.covering(host).filter(|other| *other != index).min() {
-            let other = &hosts.list[other];
+            let other = &list[other];
             at.invalid(format!(
                 "{host:?} is a duplicate: {other:?} is among the hosts already"
             ));
         }
-    }
-}
-
-/// No name is longer, in bytes; what is refused for its length is not looked for besides.
-const LONGEST: usize = 512;
-
-/// The hosts of a VirtualService, to be found by what they cover: there may be thousands.
-struct Hosts<'a> {
-    list: &'a [String],
-    /// The first of each name, in small letters.
-    names: HashMap<String, usize>,
-    /// The first wildcard of each ending.
-    endings: HashMap<&'a str, usize>,
-}
-
-impl<'a> Hosts<'a> {
-    fn new(list: &'a [String]) -> Self {
-        let mut hosts = Hosts {
-            list,
-            names: HashMap::new(),
-            endings: HashMap::new(),
-        };
-        for (index, host) in list.iter().enumerate() {
-            match host.strip_prefix('*') {
-                Some(ending) => hosts.endings.entry(ending).or_insert(index),
-                None => hosts
-                    .names
-                    .entry(host.to_ascii_lowercase())
-                    .or_insert(index),
-            };
-        }
-        hosts
-    }
-
-    /// Which of them cover this host, as [`covers`] has it; of equal ones the first.
-    fn covering(&self, host: &str) -> impl Iterator<Item = usize> {
-        let name = self.names.get(&host.to_ascii_lowercase());
-        let stem = host.strip_prefix('*').unwrap_or(host);
-        let stem = if host.len() <= LONGEST { stem } else { "" };
-        let endings = stem.char_indices().map(|(at, _)| &stem[at..]).chain([""]);
-        name.into_iter()
-            .chain(endings.filter_map(|ending| self.endings.get(ending)))
-            .copied()
-    }
-}
-
-/// Whether a host, which may be a wildcard, stands for all that another stands for.
-pub(super) fn covers(wide: &str, narrow: &str) -> bool {
-    match wide.strip_prefix('*') {
-        Some(suffix) => narrow.strip_prefix('*').unwrap_or(narrow).ends_with(suffix),
-        None => wide.eq_ignore_ascii_case(narrow),
     }
 }
 
@@ -142,18 +92,18 @@ fn behind_sni(name: &str) -> &str {
     }
 }
 
-fn tls_route(at: &Field<'_>, route: &TLSRoute, hosts: &Hosts<'_>) {
+fn tls_route(at: &Field<'_>, route: &TLSRoute, list: &[String], hosts: &Hosts<'_>) {
     if route.r#match.is_empty() {
         at.member("match")
             .invalid("a TLS route needs a match with sniHosts");
     }
     at.each("match", &route.r#match, |at, attributes| {
-        tls_match(at, attributes, hosts)
+        tls_match(at, attributes, list, hosts)
     });
     destinations(at, &route.route, "TLS");
 }
 
-fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &Hosts<'_>) {
+fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, list: &[String], hosts: &Hosts<'_>) {
     if attributes.sni_hosts.is_empty() {
         at.member("sniHosts")
             .invalid("a match of a TLS route needs sniHosts");
@@ -165,10 +115,10 @@ fn tls_match(at: &Field<'_>, attributes: &TLSMatchAttributes, hosts: &Hosts<'_>)
             ));
         } else if let Err(error) = parse::wildcard_name(behind_sni(sni)) {
             at.invalid(error);
-        } else if !hosts.list.is_empty() && hosts.covering(sni).next().is_none() {
+        } else if !list.is_empty() && hosts.covering(sni).next().is_none() {
             at.invalid(format!(
                 "{sni:?} is not among the hosts of the VirtualService: {}",
-                enumeration(hosts.list)
+                enumeration(list)
             ));
         }
     });
@@ -232,30 +182,5 @@ pub(super) fn weights(at: &Field<'_>, weights: impl ExactSizeIterator<Item = i32
     }
     if weights.len() > 1 && weights.map(i64::from).sum::<i64>() == 0 {
         list.invalid("several destinations share by weight, and all weights are 0");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn hosts_are_found_as_if_each_was_looked_at(
-            list in prop::collection::vec("[*]?[.aAb]{0,3}", 0..6),
-        ) {
-            let hosts = Hosts::new(&list);
-            for (index, host) in list.iter().enumerate() {
-                let expected = (0..list.len()).find(|&other| {
-                    other != index
-                        && covers(&list[other], host)
-                        && (other < index || !covers(host, &list[other]))
-                });
-                let found = hosts.covering(host).filter(|other| *other != index).min();
-                prop_assert_eq!(found, expected, "{:?} at {}", &list, index);
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Sidecar: what a proxy reaches and accepts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::api::metadata::Metadata;
@@ -11,9 +11,10 @@ use crate::api::networking::{
 use crate::api::parse;
 
 use super::fields;
+use super::hosts::Hosts;
 use super::protocol::Protocol;
 use super::report::Field;
-use super::{Validate, connection_pool, gateway, routes, tls};
+use super::{Validate, connection_pool, gateway, tls};
 
 impl Validate for SidecarSpec {
     fn validate(&self, meta: &Metadata, at: &Field<'_>) {
@@ -153,25 +154,25 @@ fn host(at: &Field<'_>, text: &str) {
 
 /// Hosts that another host of the listener includes.
 fn covered(at: &Field<'_>, hosts: &[String], own: &str) {
-    let parts = |text: &'_ String| -> Option<(String, String)> {
+    let included = hosts.iter().enumerate().filter_map(|(index, text)| {
         let (namespace, host) = text.split_once('/')?;
         let namespace = if namespace == "." { own } else { namespace };
-        (!namespace.starts_with('~')).then(|| (namespace.to_owned(), host.to_owned()))
-    };
-    let parsed: Vec<Option<(String, String)>> = hosts.iter().map(parts).collect();
-    for (index, narrow) in parsed.iter().enumerate() {
-        let Some((namespace, host)) = narrow else {
-            continue;
-        };
-        let wider = parsed.iter().enumerate().find(|(other, wide)| {
-            *other != index
-                && wide.as_ref().is_some_and(|(wide_namespace, wide_host)| {
-                    (wide_namespace == "*" || wide_namespace == namespace)
-                        && (wide_host == "*" || routes::covers(wide_host, host))
-                        && (*other < index || (wide_namespace, wide_host) != (namespace, host))
-                })
-        });
-        if let Some((wider, _)) = wider {
+        (!namespace.starts_with('~')).then_some((index, namespace, host))
+    });
+    let mut by_namespace: HashMap<&str, Hosts<'_>> = HashMap::new();
+    for (index, namespace, host) in included.clone() {
+        by_namespace
+            .entry(namespace)
+            .or_default()
+            .insert(index, host);
+    }
+    for (index, namespace, host) in included {
+        let wider = ["*", namespace]
+            .into_iter()
+            .filter_map(|namespace| by_namespace.get(namespace))
+            .flat_map(|hosts| hosts.covering(host))
+            .filter(|other| *other != index);
+        if let Some(wider) = wider.min() {
             at.index(index)
                 .questionable(format!("adds nothing: {:?} includes it", hosts[wider]));
         }

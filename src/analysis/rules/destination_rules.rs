@@ -28,11 +28,11 @@ pub(super) fn host_exists(
             .iter()
             .any(|service| service.visibility.includes(namespace));
     if !visible {
-        report.say(
-            &say::UNKNOWN_RULE_HOST,
-            "spec.host",
-            unknown_host(view, object.key, written, &host, &known),
-        );
+        let text = unknown_host(view, object.key, written, &host, &known);
+        let message = report.say(&say::UNKNOWN_RULE_HOST, "spec.host", text);
+        if let Some(hidden) = known.first() {
+            message.concerning(&hidden.source);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
+use crate::analysis::message::Message;
 use crate::analysis::view::View;
 use crate::api::networking::{Destination, VirtualServiceSpec};
 use crate::api::text::enumeration;
@@ -49,7 +50,10 @@ pub(super) fn hosts_and_ports_exist(
                 let text = unknown
                     .entry(written)
                     .or_insert_with(|| unknown_host(view, object.key, written, &host, &known));
-                report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), &**text);
+                let message = report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), &**text);
+                if let Some(hidden) = known.first() {
+                    message.concerning(&hidden.source);
+                }
             }
         }
     }
@@ -83,13 +87,21 @@ fn port_exists(
                 "host \"{}\" has no port {}; {source} has {has}",
                 destination.host, port.number
             );
-            report.say(&say::PORT_NOT_FOUND, format!("{path}.port.number"), text);
+            let path = format!("{path}.port.number");
+            concerning(report.say(&say::PORT_NOT_FOUND, path, text), services);
         }
         None if numbers.len() > 1 => {
             let text = format!("a port is needed, because {source} has several: {list}");
-            report.say(&say::PORT_REQUIRED, format!("{path}.host"), text);
+            let path = format!("{path}.host");
+            concerning(report.say(&say::PORT_REQUIRED, path, text), services);
         }
         _ => {}
+    }
+}
+
+fn concerning(message: &mut Message, services: &[&Arc<Service>]) {
+    for service in services {
+        message.concerning(&service.source);
     }
 }
 
@@ -137,7 +149,7 @@ pub(super) fn subsets_exist(
         .into_iter()
         .chain(gateway_namespaces(object))
         .collect();
-    let mut judged: BTreeMap<(&str, &str), Option<String>> = BTreeMap::new();
+    let mut judged: BTreeMap<(&str, &str), Option<Missing<'_>>> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
         let subset = destination.subset.as_str();
         if subset.is_empty() {
@@ -149,23 +161,33 @@ pub(super) fn subsets_exist(
                 let host = view.resolve(&destination.host, &object.key.namespace);
                 missing_subset(view, &clients, &host, subset)
             });
-        if let Some(text) = problem {
-            report.say(&say::SUBSET_NOT_FOUND, format!("{path}.subset"), &**text);
+        if let Some(missing) = problem {
+            let path = format!("{path}.subset");
+            let message = report.say(&say::SUBSET_NOT_FOUND, path, &*missing.text);
+            for rule in &missing.rules {
+                message.concerning(&rule.source);
+            }
         }
     }
 }
 
+/// What is said of a subset that is not defined, and the DestinationRules that it tells of.
+struct Missing<'a> {
+    text: String,
+    rules: Vec<&'a Arc<Rule>>,
+}
+
 /// What to say of a subset that is not defined for any of the clients; `None` when it is.
-fn missing_subset(
-    view: &View<'_>,
+fn missing_subset<'a>(
+    view: &View<'a>,
     clients: &BTreeSet<Arc<str>>,
     host: &Host,
     wanted: &str,
-) -> Option<String> {
+) -> Option<Missing<'a>> {
     let rules = view.rules(host);
     let services = view.services(host);
     let root = &view.settings().root_namespace;
-    let effective: Vec<Vec<&Arc<Rule>>> = clients
+    let effective: Vec<Vec<&'a Arc<Rule>>> = clients
         .iter()
         .map(|client| effective_rules(&rules, &services, client, root))
         .collect();
@@ -173,21 +195,21 @@ fn missing_subset(
     if effective.iter().flatten().any(defines) {
         return None;
     }
-    let nearest = effective.iter().find(|rules| !rules.is_empty());
+    let nearest = effective.into_iter().find(|rules| !rules.is_empty());
     Some(unknown_subset(wanted, host, nearest, &rules))
 }
 
-fn unknown_subset(
+fn unknown_subset<'a>(
     wanted: &str,
     host: &Host,
-    effective: Option<&Vec<&Arc<Rule>>>,
-    all: &[&Arc<Rule>],
-) -> String {
+    effective: Option<Vec<&'a Arc<Rule>>>,
+    all: &[&'a Arc<Rule>],
+) -> Missing<'a> {
     let Some(effective) = effective else {
-        let without_effect = all
-            .iter()
-            .find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
-        return match without_effect {
+        let mut all = all.iter().copied();
+        let without_effect =
+            all.find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
+        let text = match without_effect {
             Some(rule) => format!(
                 "subset \"{wanted}\" is not defined for this object's clients; {} defines it, but does not apply to them \
                  (it is in namespace {} and exported to {})",
@@ -196,6 +218,10 @@ fn unknown_subset(
             None => format!(
                 "subset \"{wanted}\" is not defined; there is no DestinationRule for {host}"
             ),
+        };
+        return Missing {
+            text,
+            rules: without_effect.into_iter().collect(),
         };
     };
     let has = effective.iter().map(|rule| {
@@ -210,10 +236,14 @@ fn unknown_subset(
         };
         format!("{} has {names}", rule.source)
     });
-    format!(
+    let text = format!(
         "subset \"{wanted}\" is not defined; {}",
         has.collect::<Vec<_>>().join("; ")
-    )
+    );
+    Missing {
+        text,
+        rules: effective,
+    }
 }
 
 /// The namespaces whose sidecars use the routes, as far as the object names them: those that it is exported to, and its

@@ -29,7 +29,9 @@ pub(super) fn workloads_have_one_sidecar(
             let text = format!(
                 "{other} has no workloadSelector either; a namespace may have one such Sidecar"
             );
-            report.say(&say::SIDECARS_AMBIGUOUS, "spec.workloadSelector", text);
+            report
+                .say(&say::SIDECARS_AMBIGUOUS, "spec.workloadSelector", text)
+                .concerning(other);
         }
         return;
     };
@@ -58,11 +60,9 @@ pub(super) fn workloads_have_one_sidecar(
         });
         if let Some(pod) = shared {
             let text = format!("{other} selects {pod} too; a workload may have one Sidecar");
-            report.say(
-                &say::SIDECARS_CONFLICT,
-                "spec.workloadSelector.labels",
-                text,
-            );
+            let path = "spec.workloadSelector.labels";
+            let message = report.say(&say::SIDECARS_CONFLICT, path, text);
+            message.concerning(other).concerning(pod);
         }
     }
 }

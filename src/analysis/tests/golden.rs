@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use imbl::OrdMap;
 use jiff::Timestamp;
 
-use super::{objects, said, world};
+use super::{objects, world};
 use crate::analysis::conditions::desired;
 use crate::analysis::examples::{self, EXAMPLES};
 use crate::analysis::{RULES, Snapshot, diagnoses};
@@ -53,8 +53,14 @@ fn cases() -> Vec<(String, Snapshot)> {
 }
 
 fn rendered(snapshot: &Snapshot) -> String {
-    let mut text = said(snapshot).join("\n");
-    text.push('\n');
+    let mut text = String::new();
+    for message in snapshot.all_messages() {
+        writeln!(text, "{message}").unwrap();
+        if !message.related.is_empty() {
+            let others: Vec<String> = message.related.iter().map(ToString::to_string).collect();
+            writeln!(text, "  see also {}", others.join(", ")).unwrap();
+        }
+    }
     for kind in Kind::with_status() {
         for key in snapshot.world().keys(kind) {
             write!(text, "\n{key}:").unwrap();

@@ -168,9 +168,15 @@ impl FromStr for Owner {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        // The highest number stands for "no id" in the kernel.
-        let number = text.bytes().all(|b| b.is_ascii_digit())
-            && text.parse::<u32>().is_ok_and(|id| id != u32::MAX);
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            // The highest number stands for "no id" in the kernel. Zeros in front would make it octal to the tools.
+            let id = text.parse::<u32>().map_err(drop)?;
+            return if id == u32::MAX {
+                Err(())
+            } else {
+                Ok(Self::from(id))
+            };
+        }
         let name = text.len() <= 32
             && text
                 .bytes()
@@ -179,7 +185,7 @@ impl FromStr for Owner {
             && text
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if number || name {
+        if name {
             Ok(Self(text.to_owned()))
         } else {
             Err(())

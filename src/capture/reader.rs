@@ -122,6 +122,18 @@ impl<'a> Reader<'a> {
         .unwrap_or_default()
     }
 
+    /// A routing table. The kernel's own hold the pod's routes: "all addresses are local" there would end its traffic.
+    pub(super) fn routing_table(&mut self, flag: &Flag) -> u32 {
+        let allowed =
+            "a number from 1 to 4294967294 other than 253, 254 and 255, the kernel's own tables";
+        self.scalar(flag, allowed, |text| {
+            text.parse()
+                .ok()
+                .filter(|n| !matches!(*n, 0 | 253..=255 | u32::MAX))
+        })
+        .unwrap_or_default()
+    }
+
     pub(super) fn switch(&mut self, flag: &Flag) -> bool {
         self.scalar(flag, "true or false", |text| match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

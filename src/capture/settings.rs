@@ -229,7 +229,7 @@ impl Reader<'_> {
     fn interception(&mut self) -> Interception {
         let (mark, table) = (
             self.number(&flags::TPROXY_MARK),
-            self.number(&flags::TPROXY_TABLE),
+            self.routing_table(&flags::TPROXY_TABLE),
         );
         let value = self.value(&flags::MODE);
         match value.text.as_str() {
@@ -244,16 +244,16 @@ impl Reader<'_> {
 
     fn owner_groups(&mut self) -> OwnerGroups {
         let exclude: Vec<Owner> = self.list(&flags::OWNER_GROUPS_EXCLUDE, OWNERS);
-        let value = self.value(&flags::OWNER_GROUPS);
-        let groups = if value.text.trim() == "*" {
-            None
-        } else {
-            Some(self.items::<Owner>(&value, OWNERS))
+        let include: Option<Vec<Owner>> = self.list_or_all(&flags::OWNER_GROUPS, OWNERS);
+        let (from, groups) = match &include {
+            Some(groups) => (&flags::OWNER_GROUPS, groups),
+            None => (&flags::OWNER_GROUPS_EXCLUDE, &exclude),
         };
-        if groups.as_ref().unwrap_or(&exclude).len() > MOST_OWNER_GROUPS {
+        if groups.len() > MOST_OWNER_GROUPS {
+            let value = self.value(from);
             self.refuse(&value, None, "at most 64 groups");
         }
-        groups.map_or(OwnerGroups::AllBut(exclude), OwnerGroups::Only)
+        include.map_or(OwnerGroups::AllBut(exclude), OwnerGroups::Only)
     }
 
     fn loopback(&mut self) -> Cidr {

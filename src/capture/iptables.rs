@@ -165,8 +165,13 @@ pub(super) fn wanted(
 /// The rule without its chain, a blank in front, as it is fed to the tools: in a hook it carries our comment unless its
 /// target tells that it is ours.
 pub(super) fn fed_text(chain: Chain, rule: &Rule) -> String {
-    let marked = chain.is_hook() && !matches!(rule.target, Target::Jump(_));
-    text_of(rule, marked.then(|| format!("-m comment --comment {OURS}")))
+    let comment = is_commented(chain, rule).then(|| format!("-m comment --comment {OURS}"));
+    text_of(rule, comment)
+}
+
+/// Whether a rule carries our comment.
+pub(super) fn is_commented(chain: Chain, rule: &Rule) -> bool {
+    chain.is_hook() && !matches!(rule.target, Target::Jump(_))
 }
 
 /// The rule without its chain, a blank in front.

@@ -25,7 +25,7 @@ mod settings;
 pub use flags::{FLAGS, Flag, RUN_FLAGS};
 pub use iptables::{Found, Leftovers, clean_text, guard_text, restore_text};
 pub use lists::{Cidr, Interface, Owner};
-pub use modules::modules;
+pub use modules::{Modules, modules};
 pub use nftables::{clean_script, script};
 pub use options::{Backend, Options, Variant};
 pub use plan::plan;

@@ -1,32 +1,53 @@
 //! Which modules of the kernel a rule set needs, to name them where it doesn't take the rules.
 
+use super::iptables::is_commented;
 use super::rules::{Family, Match, Rule, RuleSet, Table, Target};
 
-/// The modules that these rules need over the older interface, and over nf_tables (iptables' nft variant or `nft`).
+/// The modules that rules need, by the tool that programs them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Modules {
+    /// Of iptables over the older interface.
+    pub legacy: Vec<&'static str>,
+    /// Of iptables over nf_tables, which goes on to use the matches and targets of the older interface.
+    pub compat: Vec<&'static str>,
+    /// Of `nft`.
+    pub native: Vec<&'static str>,
+}
+
+/// The modules that these rules need.
 #[must_use]
-pub fn modules(rules: &RuleSet, families: &[Family]) -> [Vec<&'static str>; 2] {
-    let mut legacy = Vec::new();
-    let mut nft = vec!["nf_tables", "nft_compat"];
-    let add = |modules: &mut Vec<&'static str>, name: &'static str| {
-        if !modules.contains(&name) {
-            modules.push(name);
-        }
+pub fn modules(rules: &RuleSet, families: &[Family]) -> Modules {
+    let mut modules = Modules {
+        legacy: Vec::new(),
+        compat: vec!["nf_tables", "nft_compat"],
+        native: vec!["nf_tables"],
     };
     for (table, _) in rules.counts(families) {
         for family in families {
-            add(&mut legacy, legacy_table(table, *family));
+            add(&mut modules.legacy, legacy_table(table, *family));
         }
         if table == Table::Nat {
-            add(&mut nft, "nft_chain_nat");
+            add(&mut modules.compat, "nft_chain_nat");
+            add(&mut modules.native, "nft_chain_nat");
         }
-        for rule in rules.table(table, families).flat_map(|(_, rules)| rules) {
-            for [of_legacy, of_nft] in needed(rule) {
-                add(&mut legacy, of_legacy);
-                add(&mut nft, of_nft);
+        for (chain, rules) in rules.table(table, families) {
+            for rule in rules {
+                let comment = is_commented(chain, rule).then_some(["xt_comment", "nf_tables"]);
+                for [older, native] in needed(rule).into_iter().chain(comment) {
+                    add(&mut modules.legacy, older);
+                    add(&mut modules.compat, older);
+                    add(&mut modules.native, native);
+                }
             }
         }
     }
-    [legacy, nft]
+    modules
+}
+
+fn add(modules: &mut Vec<&'static str>, name: &'static str) {
+    if !modules.contains(&name) {
+        modules.push(name);
+    }
 }
 
 fn legacy_table(table: Table, family: Family) -> &'static str {
@@ -40,7 +61,7 @@ fn legacy_table(table: Table, family: Family) -> &'static str {
     }
 }
 
-/// Pairs: over the older interface, over nf_tables.
+/// Pairs: of iptables, whatever it works over, and of `nft`.
 fn needed(rule: &Rule) -> Vec<[&'static str; 2]> {
     let of_match = |m: &Match| match m {
         Match::Owner(..) => Some(["xt_owner", "nft_meta"]),
@@ -48,6 +69,7 @@ fn needed(rule: &Rule) -> Vec<[&'static str; 2]> {
         Match::ConnectionMark(_) => Some(["xt_connmark", "nft_ct"]),
         Match::State(_) => Some(["xt_conntrack", "nft_ct"]),
         Match::Port(_, ports, _) if ports.len() > 1 => Some(["xt_multiport", "nf_tables"]),
+        Match::Port(..) => Some(["xt_tcpudp", "nf_tables"]),
         _ => None,
     };
     let of_target = match rule.target {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::lists::Owner;
 use super::rules::{
     Chain, Direction, Family, Match, OwnerKind, Protocol, Rule, RuleSet, State, Table, Target,
 };
@@ -139,14 +140,27 @@ fn match_text(m: &Match, protocol: Option<Protocol>) -> String {
             let protocol = protocol.map_or("th", Protocol::as_str);
             format!("{protocol} {side} {}{}", not(*negated), set(ports))
         }
-        Match::Owner(OwnerKind::User, id, negated) => format!("meta skuid {}{id}", not(*negated)),
-        Match::Owner(OwnerKind::Group, id, negated) => format!("meta skgid {}{id}", not(*negated)),
+        Match::Owner(OwnerKind::User, id, negated) => {
+            format!("meta skuid {}{}", not(*negated), owner(id))
+        }
+        Match::Owner(OwnerKind::Group, id, negated) => {
+            format!("meta skgid {}{}", not(*negated), owner(id))
+        }
         Match::Mark(mark, negated) => format!("meta mark {}{mark}", not(*negated)),
         Match::ConnectionMark(mark) => format!("ct mark {mark}"),
         Match::State(states) => {
             let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
             format!("ct state {}", states.join(","))
         }
+    }
+}
+
+/// A name is quoted: without, `tcp` or `drop` would be words of nft's language.
+fn owner(id: &Owner) -> String {
+    if id.is_number() {
+        id.to_string()
+    } else {
+        format!("\"{id}\"")
     }
 }
 

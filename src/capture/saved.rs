@@ -115,12 +115,42 @@ fn split(line: &str) -> Option<(&str, &str)> {
 
 /// Whether a rule of a chain that is not ours is.
 fn is_hook_rule(rule: &str) -> bool {
-    let words: Vec<&str> = rule.split_whitespace().collect();
-    words.windows(2).any(|pair| match pair {
-        ["-j" | "-g", target] => is_own(target),
-        ["--comment", comment] => comment.trim_matches('"') == OURS,
+    words(rule).windows(2).any(|pair| match pair[0].as_str() {
+        "-j" | "-g" => is_own(&pair[1]),
+        "--comment" => pair[1] == OURS,
         _ => false,
     })
+}
+
+/// The words of a rule. The tools put comments of more than one word in quotes, with a backslash before what would end
+/// them: what others write there is never taken for a part of the rule.
+fn words(rule: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted, mut escaped) = (None::<String>, false, false);
+    for c in rule.chars() {
+        match c {
+            '\\' if quoted && !escaped => escaped = true,
+            '"' if !escaped => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            _ if c.is_whitespace() && !quoted => words.extend(word.take()),
+            _ => {
+                word.get_or_insert_default().push(c);
+                escaped = false;
+            }
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// A mark as the tools print it, decimal or hexadecimal.
+pub(super) fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn found(lines: &[String]) -> Found {
@@ -166,7 +196,8 @@ fn own_rules(lines: &[String]) -> BTreeMap<String, Vec<String>> {
 /// matches sorted, modules and comments left out, numbers decimal, full masks and networks of everything left out.
 #[must_use]
 pub fn canonical(rule: &str) -> String {
-    let mut words = rule.split_whitespace().peekable();
+    let words = words(rule);
+    let mut words = words.iter().map(String::as_str).peekable();
     let (mut negated, mut module) = (false, "");
     let (mut matches, mut target) = (Vec::new(), Vec::new());
     while let Some(word) = words.next() {
@@ -239,16 +270,11 @@ fn network(value: &str) -> String {
 
 /// A mark in decimal, without a mask of all bits.
 fn mark(value: &str) -> String {
-    let number = |text: &str| {
-        let parsed = match text.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16),
-            None => text.parse(),
-        };
-        parsed.map_or_else(|_| text.to_owned(), |number| number.to_string())
-    };
+    let decimal =
+        |text: &str| number(text).map_or_else(|| text.to_owned(), |number| number.to_string());
     match value.split_once('/') {
-        Some((mark, mask)) if number(mask) == u32::MAX.to_string() => number(mark),
-        Some((mark, mask)) => format!("{}/{}", number(mark), number(mask)),
-        None => number(value),
+        Some((mark, mask)) if number(mask) == Some(u32::MAX) => decimal(mark),
+        Some((mark, mask)) => format!("{}/{}", decimal(mark), decimal(mask)),
+        None => decimal(value),
     }
 }

@@ -174,6 +174,62 @@ fn what_an_earlier_run_left_is_replaced_and_the_rest_stays() {
     "#);
 }
 
+#[test]
+fn what_others_say_in_a_comment_is_never_taken_for_ours() {
+    let saved = "*nat\n:OUTPUT ACCEPT [0:0]\n\
+                 -A OUTPUT -p tcp -m comment --comment \"before -j ISTIO_OUTPUT was\" -j ACCEPT\n\
+                 -A OUTPUT -m comment --comment \"outrigger canoe\" -j RETURN\n\
+                 -A OUTPUT -m comment --comment \"a \\\" -j ISTIO_OUTPUT\" -j RETURN\nCOMMIT\n";
+    assert_eq!(Saved::read(saved).leftovers(), Leftovers::new());
+    let ours = "*nat\n-A OUTPUT -o eth7 -m comment --comment \"outrigger\" -j RETURN\nCOMMIT\n";
+    assert_eq!(Saved::read(ours).leftovers()["nat"].hooks.len(), 1);
+}
+
+#[test]
+fn an_id_with_zeros_in_front_is_the_same_id_in_decimal() {
+    let (settings, _) = read(&[("proxy-uid", "01337")], &[]).unwrap();
+    assert_eq!(settings.proxy_users, [Owner::from(1337)]);
+}
+
+#[test]
+fn the_kernels_own_routing_tables_are_refused() {
+    for table in ["0", "253", "254", "255", "main"] {
+        let flags = [("istio-inbound-tproxy-route-table", table)];
+        let error = read(&flags, &[]).unwrap_err().to_string();
+        assert!(error.contains("(-r)") && error.contains(table), "{error}");
+    }
+    assert!(read(&[("istio-inbound-tproxy-route-table", "256")], &[]).is_ok());
+}
+
+#[test]
+fn a_list_of_too_many_groups_is_named() {
+    let groups: Vec<String> = (0..65).map(|id| id.to_string()).collect();
+    for name in [
+        "ISTIO_OUTBOUND_OWNER_GROUPS",
+        "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE",
+    ] {
+        let error = read(&[], &[(name, &groups.join(","))]).unwrap_err();
+        let wanted = format!("{name} \"0,1,2,");
+        assert!(error.to_string().starts_with(&wanted), "{error}");
+        assert!(read(&[], &[(name, &groups[1..].join(","))]).is_ok());
+    }
+}
+
+#[test]
+fn the_modules_are_those_of_each_tool() {
+    let flags = [&INJECTED[..], &[("istio-exclude-interfaces", "eth7")]].concat();
+    let (settings, _) = read(&flags, &[]).unwrap();
+    let modules = modules(&plan(&settings, &Host::default()), &[Family::V4]);
+    let older = ["xt_owner", "xt_tcpudp", "xt_REDIRECT", "xt_comment"];
+    for name in older {
+        assert!(modules.legacy.contains(&name), "{modules:?}");
+        assert!(modules.compat.contains(&name), "{modules:?}");
+        assert!(!modules.native.contains(&name), "{modules:?}");
+    }
+    assert!(modules.legacy.contains(&"iptable_nat") && modules.compat.contains(&"nft_compat"));
+    assert!(modules.native.contains(&"nft_redir") && modules.native.contains(&"nft_meta"));
+}
+
 /// Texts that are often almost right.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![

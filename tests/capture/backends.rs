@@ -121,6 +121,11 @@ fn a_run_with_other_settings_leaves_nothing_of_the_first() {
             run(&pod, &[&second[..], &[reconcile]].concat());
             assert_eq!(state(&pod), wanted, "{backend:?} {reconcile:?}");
         }
+        // The family that is captured no more, and the routing of TPROXY, go where that is asked for.
+        let first = ["-m", "TPROXY", "-t", "1400", "--dual-stack"];
+        run(&pod, &[&EVERYTHING, &first, backend]);
+        run(&pod, &[&second[..], &["--reconcile"]]);
+        assert_eq!(state(&pod), wanted, "{backend:?} after TPROXY");
         run(&pod, &[&["istio-clean-iptables"]]);
     }
 }
@@ -140,6 +145,10 @@ fn reconciling_takes_out_what_another_backend_holds_and_the_guard_of_a_run_that_
         run(&pod, &[settings, other]);
         run(&pod, &[settings, backend, &["--reconcile"]]);
         assert_eq!(state(&pod), wanted, "{backend:?} after {other:?}");
+        // The own rules are in place; what another backend holds goes all the same.
+        run(&pod, &[settings, other]);
+        run(&pod, &[settings, backend, &["--reconcile"]]);
+        assert_eq!(state(&pod), wanted, "{backend:?} beside {other:?}");
         run(&pod, &[&["istio-clean-iptables"]]);
     }
 

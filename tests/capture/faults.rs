@@ -97,7 +97,7 @@ fn where_ipv6_fails_ipv4_is_taken_back_and_the_error_says_so_simulated_by_masked
         "IPv6: no iptables on this machine takes the rules",
         "ip6table_nat",
         "xt_TPROXY",
-        "nft_tproxy",
+        "nft_compat",
         "what was applied before was taken back: IPv4 mangle (iptables-restore), IPv4 nat (iptables-restore)",
         "ip -4 rule add fwmark 1337 lookup 133",
     ] {
@@ -185,7 +185,7 @@ fn where_nothing_works_one_error_names_the_modules_simulated_by_masked_programs(
     for wanted in [
         "iptable_nat",
         "xt_REDIRECT",
-        "nft_redir",
+        "nft_compat",
         "NET_ADMIN",
         "nothing was changed",
     ] {
@@ -374,6 +374,76 @@ fn without_the_right_to_change_the_network_the_error_says_which_right_is_missing
     );
     assert!(error.stderr().contains("nothing was changed"), "{error}");
     assert_eq!(state(&pod), before);
+}
+
+#[test]
+fn without_that_right_a_clean_up_does_not_say_that_there_was_nothing() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [pod, _peer] = Pod::pair();
+    run(&pod, &[]).unwrap();
+    let before = state(&pod);
+    let words = [
+        "setpriv",
+        "--bounding-set=-net_admin",
+        AGENT,
+        "istio-clean-iptables",
+    ];
+    let error = command::output(&mut pod.command(0, &words)).unwrap_err();
+    assert_eq!(code(&error), Some(1), "{error}");
+    assert!(error.stderr().contains("nothing was taken out"), "{error}");
+    assert_eq!(state(&pod), before);
+}
+
+#[test]
+fn where_one_variant_keeps_its_rules_the_others_are_cleaned_and_the_error_says_both_simulated_by_a_wrapped_program()
+ {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [pod, _peer] = Pod::pair();
+    run(&pod, &["--force-iptables-binary", "legacy"]).unwrap();
+    run(&pod, &["--force-iptables-binary", "nft"]).unwrap();
+    let no_restore =
+        format!("case \"$0\" in *-restore) {NO_NFT};; esac\nexec -a \"$0\" \"$real\" \"$@\"");
+    replace(&pod, NFT_VARIANT, &no_restore);
+    let error = pod.agent(&["istio-clean-iptables"]).unwrap_err();
+    for wanted in [
+        "Failed to initialize nft",
+        "taken out: iptables-legacy-restore",
+    ] {
+        assert!(
+            error.stderr().contains(wanted),
+            "{wanted:?} is not in {error}"
+        );
+    }
+    assert!(!pod.root(&["iptables-legacy-save"]).contains("ISTIO"));
+    assert!(pod.root(&["iptables-nft-save"]).contains("ISTIO"));
+}
+
+#[test]
+fn reconciling_keeps_what_each_family_found_for_itself_simulated_by_masked_programs() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [pod, _peer] = Pod::pair();
+    both_families(&pod);
+    // Over the older interface there is IPv4 alone, over nf_tables IPv6.
+    let no_ipv4 =
+        format!("case \"$0\" in *ip6tables*) exec -a \"$0\" \"$real\" \"$@\";; *) {NO_NFT};; esac");
+    replace(&pod, NFT_VARIANT, &no_ipv4);
+    replace(&pod, LEGACY_VARIANT, NO_IPV6);
+    for _ in 0..2 {
+        run(&pod, &["--dual-stack", "--reconcile"]).unwrap();
+        for program in ["iptables-legacy-save", "ip6tables-nft-save"] {
+            let saved = pod.root(&[program]);
+            assert!(
+                saved.contains("-A OUTPUT -j ISTIO_OUTPUT\n"),
+                "{program}: {saved}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -2,36 +2,51 @@
 
 use std::fmt;
 
+use super::error::CleanError;
 use super::program::ProgramError;
-use super::{Applied, ApplyError, Cause, ip, nft as nft_program, one, variants, xtables};
-use crate::capture::{Backend, Family, Routing, Variant, clean_script, clean_text};
+use super::xtables::Xtables;
+use super::{Applied, ip, nft, one, variants, xtables};
+use crate::capture::saved::number;
+use crate::capture::{Backend, Family, Routing, clean_script, clean_text};
 
-/// Takes out what [`apply`] put in, with whatever settings it ran. `marks` are marks of TPROXY that it may have used
-/// besides those that its rules name. Returns what was done, nothing where there was nothing.
+/// Takes out what [`super::apply`] put in, with whatever settings it ran. `marks` are marks of TPROXY that it may have
+/// used besides those that its rules name. Returns what was done, nothing where there was nothing.
 ///
 /// # Errors
-/// What a tool that holds rules of ours said.
-pub fn clean(backend: Backend, cni: bool, marks: &[u32]) -> Result<Vec<Cleaned>, ApplyError> {
-    let mut done = Vec::new();
-    let mut marks = marks.to_vec();
+/// What tools said that hold rules of ours and keep them, or that may not look. The rest has been taken out.
+pub fn clean(backend: Backend, cni: bool, marks: &[u32]) -> Result<Vec<Cleaned>, CleanError> {
+    let mut run = Cleaning::default();
     for variant in variants(backend) {
-        for (applied, held) in self::variant(*variant, cni).map_err(Cause::from)? {
-            marks.extend(marks_in(&held));
-            done.push(Cleaned::Rules(applied));
+        for family in Family::ALL {
+            run.tables(&xtables(*variant, family, cni));
         }
     }
-    if !matches!(backend, Backend::Iptables(_))
-        && let Some((applied, held)) = nft().map_err(Cause::from)?
-    {
-        marks.extend(marks_in(&held));
-        done.push(Cleaned::Rules(applied));
+    if !matches!(backend, Backend::Iptables(_)) {
+        run.nft();
     }
+    let mut marks = marks.to_vec();
+    marks.extend(run.held.iter().flat_map(|text| marks_in(text)));
+    let mut done: Vec<Cleaned> = run.done.into_iter().map(Cleaned::Rules).collect();
     for routing in routing_left(&marks) {
-        if ip::have_not(routing).map_err(Cause::from)? {
-            done.push(Cleaned::Routing(routing));
+        match ip::have_not(routing) {
+            Ok(true) => done.push(Cleaned::Routing(routing)),
+            Ok(false) => {}
+            Err(error) => run.failed.push(error),
         }
     }
-    Ok(done)
+    // A variant or a family that isn't there holds nothing; one that may not be asked may hold anything.
+    let unseen = run.unseen.into_iter();
+    run.failed
+        .extend(unseen.filter(|error| !run.looked || error.is_denied()));
+    if run.failed.is_empty() {
+        Ok(done)
+    } else {
+        let done = done.iter().map(ToString::to_string).collect();
+        Err(CleanError {
+            errors: run.failed,
+            done,
+        })
+    }
 }
 
 /// Something that was taken out.
@@ -52,48 +67,81 @@ impl fmt::Display for Cleaned {
     }
 }
 
-/// What was done, and the text of what was there.
-type Held = (Applied, String);
-
-/// A variant or a family that isn't there has nothing to clean.
-pub(super) fn variant(variant: Variant, cni: bool) -> Result<Vec<Held>, ProgramError> {
-    let mut done = Vec::new();
-    for family in Family::ALL {
-        let tool = xtables(variant, family, cni);
-        let Ok(before) = tool.save() else { continue };
-        let leftovers = before.leftovers();
-        if !leftovers.is_empty() {
-            let text = clean_text(&leftovers);
-            tool.restore(&text)?;
-            let held = leftovers.keys().map(|table| before.table_text(table));
-            let applied = Applied {
-                program: tool.program("-restore"),
-                families: one(family),
-                text: Some(text),
-            };
-            done.push((applied, held.collect()));
-        }
-    }
-    Ok(done)
+/// Tool after tool; one that fails does not keep the others from being cleaned.
+#[derive(Default)]
+pub(super) struct Cleaning {
+    pub(super) done: Vec<Applied>,
+    /// The texts of what was taken out.
+    held: Vec<String>,
+    /// A tool could say what it holds.
+    looked: bool,
+    /// Tools that could not.
+    unseen: Vec<ProgramError>,
+    /// Tools that hold rules of ours and keep them.
+    pub(super) failed: Vec<ProgramError>,
 }
 
-pub(super) fn nft() -> Result<Option<Held>, ProgramError> {
-    let held = nft_program::tables().unwrap_or_default();
-    if held.is_empty() {
-        return Ok(None);
+impl Cleaning {
+    pub(super) fn tables(&mut self, tool: &Xtables) {
+        let Some(before) = self.seen(tool.save()) else {
+            return;
+        };
+        let leftovers = before.leftovers();
+        if leftovers.is_empty() {
+            return;
+        }
+        let text = clean_text(&leftovers);
+        let held = leftovers.keys().map(|table| before.table_text(table));
+        self.taken_out(tool.restore(&text), held.collect(), || Applied {
+            program: tool.program("-restore"),
+            families: one(tool.family),
+            text: Some(text.clone()),
+        });
     }
-    let text = clean_script();
-    nft_program::apply(&text)?;
-    let applied = Applied {
-        program: nft_program::PROGRAM.to_owned(),
-        families: &Family::ALL,
-        text: Some(text),
-    };
-    Ok(Some((applied, held)))
+
+    pub(super) fn nft(&mut self) {
+        let Some(held) = self.seen(nft::tables()).filter(|held| !held.is_empty()) else {
+            return;
+        };
+        let text = clean_script();
+        self.taken_out(nft::apply(&text), held, || Applied {
+            program: nft::PROGRAM.to_owned(),
+            families: &Family::ALL,
+            text: Some(text.clone()),
+        });
+    }
+
+    fn seen<T>(&mut self, looked: Result<T, ProgramError>) -> Option<T> {
+        match looked {
+            Ok(found) => {
+                self.looked = true;
+                Some(found)
+            }
+            Err(error) => {
+                self.unseen.push(error);
+                None
+            }
+        }
+    }
+
+    fn taken_out(
+        &mut self,
+        outcome: Result<(), ProgramError>,
+        held: String,
+        applied: impl FnOnce() -> Applied,
+    ) {
+        match outcome {
+            Ok(()) => {
+                self.held.push(held);
+                self.done.push(applied());
+            }
+            Err(error) => self.failed.push(error),
+        }
+    }
 }
 
 /// Routing that serves packets with these marks, and the proxy's own address.
-fn routing_left(marks: &[u32]) -> Vec<Routing> {
+pub(super) fn routing_left(marks: &[u32]) -> Vec<Routing> {
     let mut found = vec![Routing::InboundSource];
     for family in Family::ALL {
         for (mark, table) in ip::rules(family, marks).unwrap_or_default() {
@@ -109,19 +157,13 @@ fn routing_left(marks: &[u32]) -> Vec<Routing> {
 }
 
 /// The marks that rules of TPROXY give, in what iptables or nft print.
-fn marks_in(text: &str) -> Vec<u32> {
+pub(super) fn marks_in(text: &str) -> Vec<u32> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let given = words.windows(3).filter_map(|words| match words {
         ["--tproxy-mark", mark, _] | ["mark", "set", mark] => Some(*mark),
         _ => None,
     });
     given
-        .filter_map(|mark| {
-            let mark = mark.split('/').next()?;
-            match mark.strip_prefix("0x") {
-                Some(digits) => u32::from_str_radix(digits, 16).ok(),
-                None => mark.parse().ok(),
-            }
-        })
+        .filter_map(|mark| number(mark.split('/').next()?))
         .collect()
 }

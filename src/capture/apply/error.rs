@@ -1,7 +1,7 @@
 //! Why rules are not in place, and in which state that leaves the machine.
 
 use super::program::ProgramError;
-use crate::capture::Family;
+use crate::capture::{Family, Modules};
 
 /// Why rules are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -10,14 +10,12 @@ pub enum Cause {
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// No variant of iptables took one family's rules.
-    #[error("{family}: {}", no_variant(.legacy, .nft, .errors))]
+    #[error("{family}: {}", no_variant(.modules, .errors))]
     NoVariant {
         /// The family.
         family: Family,
-        /// Modules that the rules need over the older interface.
-        legacy: Vec<&'static str>,
-        /// Modules that they need over nf_tables.
-        nft: Vec<&'static str>,
+        /// Modules that the rules need.
+        modules: Modules,
         /// What each variant said.
         errors: Vec<ProgramError>,
     },
@@ -35,17 +33,16 @@ pub enum Cause {
     },
 }
 
-fn no_variant(legacy: &[&str], nft: &[&str], errors: &[ProgramError]) -> String {
+fn no_variant(modules: &Modules, errors: &[ProgramError]) -> String {
     if errors.iter().all(ProgramError::is_missing) {
         return "no iptables is installed: neither the plain programs nor those of variants nft and legacy".to_owned();
     }
-    let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
     format!(
         "no iptables on this machine takes the rules; if the container is allowed NET_ADMIN, the kernel lacks modules: \
          load {}, or {}: {}",
-        legacy.join(", "),
-        nft.join(", "),
-        said.join("; ")
+        modules.legacy.join(", "),
+        modules.compat.join(", "),
+        joined(errors)
     )
 }
 
@@ -82,5 +79,27 @@ impl From<Cause> for ApplyError {
             taken_back: Vec::new(),
             left: Vec::new(),
         }
+    }
+}
+
+/// What was not taken out.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}", joined(.errors), taken_out(.done))]
+pub struct CleanError {
+    /// Why, of each tool.
+    pub errors: Vec<ProgramError>,
+    /// What has been taken out all the same.
+    pub done: Vec<String>,
+}
+
+fn joined(errors: &[ProgramError]) -> String {
+    let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    said.join("; ")
+}
+
+fn taken_out(done: &[String]) -> String {
+    match done {
+        [] => "; nothing was taken out".to_owned(),
+        done => format!("; taken out: {}", done.join(", ")),
     }
 }

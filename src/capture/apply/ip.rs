@@ -1,6 +1,7 @@
 //! `ip`: addresses, routing rules and routes.
 
 use super::program::{ProgramError, run};
+use crate::capture::saved::number;
 use crate::capture::{Family, Routing};
 
 const PROGRAM: &str = "ip";
@@ -68,11 +69,7 @@ fn is_there(routing: Routing) -> Result<bool, ProgramError> {
 fn rule(line: &str) -> Option<(u32, u32)> {
     let mut words = line.split_whitespace();
     words.find(|word| *word == "fwmark")?;
-    let mark = words.next()?;
-    let mark = match mark.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-        None => mark.parse().ok()?,
-    };
+    let mark = number(words.next()?)?;
     words.find(|word| *word == "lookup")?;
     Some((mark, words.next()?.parse().ok()?))
 }

@@ -10,13 +10,13 @@ mod xtables;
 use tracing::warn;
 
 pub use clean::{Cleaned, clean};
-pub use error::{ApplyError, Cause};
+pub use error::{ApplyError, Cause, CleanError};
 pub use program::ProgramError;
 use xtables::Xtables;
 
 use super::{
-    Backend, Family, Host, Routing, RuleSet, Saved, Variant, clean_script, guard_text, modules,
-    restore_text, script,
+    Backend, Family, Host, Interception, Routing, RuleSet, Saved, Table, Variant, clean_script,
+    guard_text, modules, restore_text, script,
 };
 
 /// What is to be applied, and how.
@@ -60,10 +60,16 @@ pub fn apply(job: &Job<'_>) -> Result<Vec<Applied>, ApplyError> {
     let mut run = Run {
         job,
         done: Vec::new(),
+        used: Vec::new(),
+        held: Vec::new(),
         taken_back: Vec::new(),
         left: Vec::new(),
     };
-    run.all().map_err(|cause| run.take_back(cause))
+    let applied = run.all().map_err(|cause| run.take_back(cause))?;
+    for left in run.left {
+        warn!("a variant of iptables that was tried and failed could not be put back: {left}");
+    }
+    Ok(applied)
 }
 
 /// A change that can be taken back.
@@ -75,6 +81,10 @@ enum Done {
 struct Run<'a> {
     job: &'a Job<'a>,
     done: Vec<Done>,
+    /// What holds the rules of each family.
+    used: Vec<Xtables>,
+    /// The texts of what an earlier run left.
+    held: Vec<String>,
     taken_back: Vec<String>,
     left: Vec<String>,
 }
@@ -104,13 +114,17 @@ impl Run<'_> {
         }
         if self.job.reconcile {
             applied.extend(self.other_backends());
+            self.other_routing();
         }
         Ok(applied)
     }
 
-    fn nft(&self) -> Result<Applied, Cause> {
+    fn nft(&mut self) -> Result<Applied, Cause> {
+        if self.job.reconcile {
+            self.held.extend(nft::tables());
+        }
         let refused = |error| Cause::Nft {
-            modules: modules(self.job.rules, self.job.host.families())[1].clone(),
+            modules: modules(self.job.rules, self.job.host.families()).native,
             error,
         };
         let mut text = script(self.job.rules, self.job.host.ipv6);
@@ -133,20 +147,20 @@ impl Run<'_> {
                 Err(error) => errors.push(error),
             }
         }
-        let [legacy, nft] = modules(self.job.rules, &[family]);
         Err(Cause::NoVariant {
             family,
-            legacy,
-            nft,
+            modules: modules(self.job.rules, &[family]),
             errors,
         })
     }
 
     fn with(&mut self, tool: &Xtables) -> Result<Applied, ProgramError> {
         let before = tool.save()?;
+        self.held.push(before.table_text(Table::Mangle.as_str()));
         let program = tool.program("-restore");
         let families = one(tool.family);
         if !self.job.force && before.holds(self.job.rules, tool.family) {
+            self.used.push(tool.clone());
             return Ok(Applied {
                 program,
                 families,
@@ -155,6 +169,7 @@ impl Run<'_> {
         }
         match self.replace(tool, &before) {
             Ok(text) => {
+                self.used.push(tool.clone());
                 self.done.push(Done::Tables(tool.clone(), before));
                 Ok(Applied {
                     program,
@@ -190,35 +205,46 @@ impl Run<'_> {
     }
 
     /// The rules are in place: what other backends still hold can only harm, and failing to take it out must not
-    /// fail the pod.
+    /// fail the pod. Each family has found its own backend.
     fn other_backends(&self) -> Vec<Applied> {
-        let mut done = Vec::new();
-        let used = self.done.iter().rev().find_map(|done| match done {
-            Done::Tables(tool, _) => Some(tool.clone()),
-            Done::Routing(_) => None,
-        });
-        let used = match (self.job.backend, used) {
-            (Backend::Nft, _) => None,
-            (_, tool) => match tool.map(|tool| tool.resolved()) {
-                Some(Ok(variant)) => Some(variant),
-                Some(Err(error)) => {
+        let mut kept = Vec::new();
+        for tool in &self.used {
+            match tool.resolved() {
+                Ok(variant) => kept.push((variant, tool.family)),
+                Err(error) => {
                     warn!("rules of other backends are not looked for: {error}");
-                    return done;
+                    return Vec::new();
                 }
-                // The rules were in place already, and so was a run that reconciled them.
-                None => return done,
-            },
-        };
+            }
+        }
+        let mut others = clean::Cleaning::default();
         for variant in [Variant::Nft, Variant::Legacy] {
-            if used != Some(variant) {
-                let held = clean::variant(variant, self.job.cni).unwrap_or_default();
-                done.extend(held.into_iter().map(|(applied, _)| applied));
+            for family in Family::ALL {
+                if !kept.contains(&(variant, family)) {
+                    others.tables(&xtables(variant, family, self.job.cni));
+                }
             }
         }
         if self.job.backend != Backend::Nft {
-            done.extend(clean::nft().unwrap_or_default().map(|(applied, _)| applied));
+            others.nft();
         }
-        done
+        for error in others.failed {
+            warn!("rules of another backend stay: {error}");
+        }
+        others.done
+    }
+
+    /// Routing of an earlier run with TPROXY that these settings don't ask for.
+    fn other_routing(&self) {
+        let mut marks = vec![Interception::USUAL_MARK];
+        marks.extend(self.held.iter().flat_map(|text| clean::marks_in(text)));
+        for routing in clean::routing_left(&marks) {
+            if !self.job.routing.contains(&routing)
+                && let Err(error) = ip::have_not(routing)
+            {
+                warn!("routing of an earlier run stays: {error}");
+            }
+        }
     }
 
     fn take_back(&mut self, cause: Cause) -> ApplyError {

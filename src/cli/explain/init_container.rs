@@ -130,11 +130,13 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// The variables whose values the manifest says.
 fn environment(container: &Value) -> BTreeMap<String, String> {
     let variables = container.get("env").and_then(Value::as_array);
     variables
         .into_iter()
         .flatten()
+        .filter(|v| v.get("valueFrom").is_none())
         .map(|v| (text(v, "/name").to_owned(), text(v, "/value").to_owned()))
         .collect()
 }
@@ -214,7 +216,10 @@ mod tests {
                     "args": ["istio-iptables", "-p", "15001", "-z15006", "-m", "REDIRECT", "-i", "*", "-x", "",
                         "--istio-inbound-ports=*", "-d", "15090,15021", "--log_output_level=default:info",
                         "--probe-timeout", "5s", "--redirect-dns", "--native-nftables"],
-                    "env": [{"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}],
+                    "env": [
+                        {"name": "ISTIO_META_DNS_CAPTURE", "value": "true"},
+                        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    ],
                 }],
                 "containers": [
                     {"name": "app", "securityContext": {"runAsGroup": 2002}},
@@ -238,6 +243,7 @@ mod tests {
         assert_eq!(found.flags.len(), 8);
         assert!(found.native_nftables && found.captured);
         assert_eq!(found.env["ISTIO_META_DNS_CAPTURE"], "true");
+        assert_eq!(found.env.len(), 1);
         assert_eq!(found.addresses.len(), 2);
         let ids = |user, group| {
             Some(Sender {

@@ -3,18 +3,20 @@
 //!
 //! The decision is asked of the code that takes it, also for every change that is proposed.
 
+mod words;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Value, json};
 
 use crate::api::labels;
 
 use super::{
-    Config, annotations,
+    Config, Request, annotations,
     namespace::{self, Install, Match},
     pod::{Pod, ShapeError},
     policy::{self, Decision, IGNORED_NAMESPACES, Reason, Ruling},
+    surroundings::Surroundings,
     webhooks::{InjectionWebhook, NAMESPACE_NAME},
 };
 
@@ -82,6 +84,13 @@ pub enum Verdict {
         revision: String,
         /// By this rule.
         reason: Reason,
+    },
+    /// A webhook is called that should inject the pod and cannot: the pod is refused.
+    Refused {
+        /// This revision's.
+        revision: String,
+        /// What is wrong with the pod.
+        why: String,
     },
     /// A webhook is called and leaves the pod alone.
     LeftAlone {
@@ -196,10 +205,20 @@ impl Question<'_> {
         };
         let pod = situation.view()?;
         let Decision { inject, reason } = plane.config.decide(&pod);
-        let verdict = if inject {
-            Verdict::Injected { revision, reason }
-        } else {
-            Verdict::LeftAlone { revision, reason }
+        let request = Request {
+            pod: &situation.pod,
+            namespace: &situation.namespace_name,
+            workload: None,
+            env: &[],
+            surroundings: &Surroundings::default(),
+        };
+        let verdict = match super::inject(plane.config, request) {
+            Err(error) => Verdict::Refused {
+                revision,
+                why: error.to_string(),
+            },
+            Ok(_) if inject => Verdict::Injected { revision, reason },
+            Ok(_) => Verdict::LeftAlone { revision, reason },
         };
         Ok((verdict, plane.config.rulings(&pod)))
     }
@@ -412,7 +431,8 @@ fn proposals(question: &Question<'_>, situation: &Situation) -> Vec<(String, Try
     proposals
 }
 
-/// The proposals after which the pod is injected and was not, or the other way round, or by another revision.
+/// The proposals after which the pod is injected (or refused) and was not, or the other way round, or by another
+/// revision.
 fn changes(
     question: &Question<'_>,
     situation: &Situation,
@@ -430,75 +450,13 @@ fn changes(
     Ok(changes)
 }
 
-/// The revision whose proxy the pod gets; none without a proxy.
-fn by_whom(verdict: &Verdict) -> Option<&str> {
+/// The revision whose proxy the pod gets, or should get and is refused for; none without a proxy.
+fn by_whom(verdict: &Verdict) -> Option<(bool, &str)> {
     match verdict {
-        Verdict::Injected { revision, .. } | Verdict::SomebodyElse { revision } => Some(revision),
-        _ => None,
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Injected { revision, reason } => {
-                write!(f, "injected by revision {revision}: {reason}")
-            }
-            Self::LeftAlone { revision, reason } => {
-                write!(f, "not injected: revision {revision} is asked, and {reason}")
-            }
-            Self::NotAsked => f.write_str("not injected: no webhook is called"),
-            Self::SomebodyElse { revision } => write!(
-                f,
-                "left to revision {revision}, whose settings are not known here"
-            ),
-            Self::Several => f.write_str(
-                "several webhooks are called: it would be injected more than once; remove one of the configurations",
-            ),
+        Verdict::Injected { revision, .. } | Verdict::SomebodyElse { revision } => {
+            Some((true, revision))
         }
-    }
-}
-
-/// A table of what was seen, then the webhook, the rules and the changes.
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.verdict)?;
-        if let Some(done) = &self.done {
-            writeln!(f, "it was injected when it was made: {done}")?;
-        }
-        writeln!(f, "\nseen")?;
-        for Seen { place, name, value } in &self.seen {
-            let value = value.as_deref().unwrap_or("(not set)");
-            let shown: String = value.chars().take(60).collect();
-            writeln!(f, "  {place:<15}  {name:<24}  {shown}")?;
-        }
-        if let Some(contradiction) = &self.contradiction {
-            writeln!(f, "  {contradiction}")?;
-        }
-        writeln!(f, "\nwebhook")?;
-        for call in &self.calls {
-            writeln!(f, "  {} (revision {})", call.webhook, call.revision)?;
-        }
-        if self.calls.is_empty() {
-            writeln!(f, "  none matches these labels")?;
-        }
-        if !self.rules.is_empty() {
-            writeln!(f, "\nrules of the webhook, the first that applies decides")?;
-        }
-        for ruling in &self.rules {
-            let mark = match (ruling.applies, ruling.injects) {
-                (false, _) => "does not apply",
-                (true, true) => "inject",
-                (true, false) => "do not inject",
-            };
-            writeln!(f, "  {:<22}  {mark}", ruling.reason.as_str())?;
-        }
-        if !self.changes.is_empty() {
-            writeln!(f, "\nwhat would change it")?;
-        }
-        for change in &self.changes {
-            writeln!(f, "  {}\n    → {}", change.what, change.then)?;
-        }
-        Ok(())
+        Verdict::Refused { revision, .. } => Some((false, revision)),
+        Verdict::LeftAlone { .. } | Verdict::NotAsked | Verdict::Several => None,
     }
 }

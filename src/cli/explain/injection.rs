@@ -254,7 +254,9 @@ fn as_json((shown, explanation): &(String, Explanation)) -> Value {
         Verdict::Injected { revision, reason } | Verdict::LeftAlone { revision, reason } => {
             (json!(revision), json!(reason.as_str()))
         }
-        Verdict::SomebodyElse { revision } => (json!(revision), Value::Null),
+        Verdict::Refused { revision, .. } | Verdict::SomebodyElse { revision } => {
+            (json!(revision), Value::Null)
+        }
         Verdict::NotAsked | Verdict::Several => (Value::Null, Value::Null),
     };
     let seen: Vec<Value> = explanation

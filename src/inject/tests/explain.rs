@@ -135,3 +135,31 @@ fn a_pod_of_another_mesh_is_told_its_annotation() {
         "{explanation}"
     );
 }
+
+#[test]
+fn a_pod_that_the_webhook_would_refuse_is_said_to_be_refused_and_why() {
+    let bad = pod(json!({ "annotations": { annotations::PROXY_CPU: "much" } }));
+    let explanation = explained(&[("injection", "enabled")], &bad);
+    assert!(!explanation.is_injected());
+    insta::assert_snapshot!(
+        explanation.verdict,
+        @r#"refused: revision default should inject it and cannot: invalid value "much" for annotation "sidecar.istio.io/proxyCPU": must be a quantity such as 100m, 0.5, 128Mi"#
+    );
+    let whats: Vec<&str> = explanation
+        .changes
+        .iter()
+        .map(|change| change.what.as_str())
+        .collect();
+    assert!(
+        whats.contains(&"label the pod sidecar.istio.io/inject=\"false\""),
+        "{explanation}"
+    );
+    let asleep = explained(&[], &bad);
+    assert!(
+        asleep
+            .changes
+            .iter()
+            .any(|change| matches!(change.then, Verdict::Refused { .. })),
+        "{asleep}"
+    );
+}

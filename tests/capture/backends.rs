@@ -124,7 +124,7 @@ fn a_run_with_other_settings_leaves_nothing_of_the_first() {
         // The family that is captured no more, and the routing of TPROXY, go where that is asked for.
         let first = ["-m", "TPROXY", "-t", "1400", "--dual-stack"];
         run(&pod, &[&EVERYTHING, &first, backend]);
-        run(&pod, &[&second[..], &["--reconcile"]]);
+        run(&pod, &[&second[..], &[&["--reconcile"]]].concat());
         assert_eq!(state(&pod), wanted, "{backend:?} after TPROXY");
         run(&pod, &[&["istio-clean-iptables"]]);
     }

@@ -139,7 +139,8 @@ fn document_that_cannot_be_read_is_a_message_and_disturbs_no_other() {
 
 #[test]
 fn files_and_a_cluster_with_the_same_objects_are_told_the_same() {
-    let cluster = ControlPlane::shared(&Lines).unwrap();
+    // One of its own: others would be told of their objects too, and change the definitions meanwhile.
+    let cluster = ControlPlane::start(&Lines).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let shop = file(folder.path(), "shop.yaml", SHOP);
     let kubeconfig = cluster.kubeconfig().display().to_string();

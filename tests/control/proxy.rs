@@ -157,9 +157,9 @@ impl Proxy {
         self.shared.torn.load(Ordering::SeqCst)
     }
 
-    /// How many status writes in this namespace the API server has accepted, for all kinds.
-    pub fn writes(&self, namespace: &str) -> usize {
-        let part = format!("/namespaces/{namespace}/");
+    /// How many status writes to objects of a kind in this namespace the API server has accepted.
+    pub fn writes(&self, namespace: &str, plural: &str) -> usize {
+        let part = format!("/namespaces/{namespace}/{plural}/");
         let written = lock(&self.shared.written);
         written.iter().filter(|path| path.contains(&part)).count()
     }

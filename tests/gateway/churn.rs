@@ -74,7 +74,15 @@ fn helm(edge: &Namespace, verb: &str, (extra, kind): Release) {
         // Where a port is ours, Helm says so; this is how it is handed over.
         arguments.push("--force-conflicts");
     }
-    edge.cluster.helm(&arguments).unwrap();
+    // A port that Helm took over is given up within the pause between two writes; dropped before that, it is half ours,
+    // and the API server refuses the upgrade, which its user tries again.
+    let upgraded = || match edge.cluster.helm(&arguments) {
+        Err(error) if format!("{error:#}").contains("Required value") => Err(error),
+        done => Ok(done),
+    };
+    wait::until(DEADLINE, "an upgrade", upgraded)
+        .unwrap()
+        .unwrap();
 }
 
 /// The plan that a World with nothing but what is in the cluster leads to.

@@ -14,9 +14,9 @@
 
 mod reviews;
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObjec
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use serde_json::Value;
 use tokio::sync::watch;
+
+/// The control plane's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// For how long each load is measured.
 const TIME: Duration = Duration::from_secs(5);
@@ -105,6 +109,8 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 struct Server {
     process: Child,
+    /// Held, because the server's last line may still be on its way.
+    _lines: Lines<BufReader<ChildStdout>>,
     address: SocketAddr,
     client: Arc<ClientConfig>,
 }
@@ -121,7 +127,7 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = lines.next().unwrap().unwrap().parse().unwrap();
         let mut pem = String::new();
-        for line in lines.map_while(Result::ok) {
+        for line in lines.by_ref().map_while(Result::ok) {
             pem.push_str(&line);
             pem.push('\n');
             if line.contains("END CERTIFICATE") {
@@ -139,6 +145,7 @@ impl Server {
             .with_no_client_auth();
         Self {
             process,
+            _lines: lines,
             address,
             client: Arc::new(client),
         }

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use outrigger::runtime::{app, args::Args};
 
+/// Chosen by measurement: `docs/performance.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match app::run(Args::parse()).await {

@@ -31,7 +31,7 @@ pub(super) struct Injection<'a> {
 struct Merged {
     /// The pod with them.
     pod: Map<String, Value>,
-    /// What they alone contain.
+    /// The names of what they alone contain: see [`outline`].
     template: Map<String, Value>,
 }
 
@@ -88,9 +88,9 @@ impl Injection<'_> {
             overrides::move_proxy_to_init(spec);
         }
         let mut alone = Map::new();
-        for partial in &rendered {
+        for partial in rendered {
+            merge::strategic_merge(&mut alone, outline(&partial));
             merge::strategic_merge(&mut pod, partial);
-            merge::strategic_merge(&mut alone, partial);
         }
         if chosen.iter().any(|name| templates.is_custom(name)) {
             check_shape(&pod, &chosen)?;
@@ -152,6 +152,40 @@ impl Injection<'_> {
             notes.insert(name.clone(), json!(value));
         }
     }
+}
+
+/// A partial pod with nothing but the names in its lists, and the instructions for merging them: enough to tell what
+/// several templates together put into a pod, at a fraction of the cost of merging them whole a second time.
+fn outline(partial: &Map<String, Value>) -> Map<String, Value> {
+    let of_item = |item: &Value| match item {
+        Value::Object(fields) => {
+            let mut item = merge::directives(fields);
+            if let Some(name) = fields.get("name") {
+                item.insert("name".to_owned(), name.clone());
+            }
+            Value::Object(item)
+        }
+        other => other.clone(),
+    };
+    let mut outline = merge::directives(partial);
+    let spec = match partial.get("spec") {
+        Some(Value::Object(spec)) => {
+            let mut names = merge::directives(spec);
+            for list in pod::NAMED_LISTS {
+                let outlined = match spec.get(list) {
+                    Some(Value::Array(items)) => items.iter().map(of_item).collect(),
+                    Some(other) => other.clone(),
+                    None => continue,
+                };
+                names.insert(list.to_owned(), outlined);
+            }
+            Value::Object(names)
+        }
+        Some(other) => other.clone(),
+        None => return outline,
+    };
+    outline.insert("spec".to_owned(), spec);
+    outline
 }
 
 fn template_puts_proxy_in_init(template: &Map<String, Value>) -> bool {

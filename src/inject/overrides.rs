@@ -131,7 +131,7 @@ impl Overrides {
             if !own.is_empty() {
                 let patch = json!({ list: own });
                 if let Value::Object(patch) = patch {
-                    strategic_merge(spec, &patch);
+                    strategic_merge(spec, patch);
                 }
             }
         }

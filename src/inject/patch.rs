@@ -5,45 +5,76 @@
 
 use std::collections::HashSet;
 
-use json_patch::{
-    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf,
-};
+use json_patch::jsonptr::PointerBuf;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The patch that makes `to` of `from`.
-pub fn diff(from: &Value, to: &Value) -> Patch {
-    let mut operations = Vec::new();
-    diff_values(from, to, &mut PointerBuf::new(), &mut operations);
-    Patch(operations)
+/// One step of a patch. The values stay where they are: a patch is written once and forgotten.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation<'v> {
+    /// Puts a value where none is, or into a list before the item that is there.
+    Add {
+        /// Where.
+        path: PointerBuf,
+        /// What.
+        value: &'v Value,
+    },
+    /// Takes away what is there.
+    Remove {
+        /// Where.
+        path: PointerBuf,
+    },
+    /// Puts another value in the place of the one that is there.
+    Replace {
+        /// Where.
+        path: PointerBuf,
+        /// What.
+        value: &'v Value,
+    },
 }
 
-fn diff_values(from: &Value, to: &Value, at: &mut PointerBuf, out: &mut Vec<PatchOperation>) {
+/// The patch that makes `to` of `from`.
+pub fn diff<'v>(from: &'v Value, to: &'v Value) -> Vec<Operation<'v>> {
+    let mut operations = Vec::new();
+    diff_values(from, to, &mut PointerBuf::new(), &mut operations);
+    operations
+}
+
+fn diff_values<'v>(
+    from: &'v Value,
+    to: &'v Value,
+    at: &mut PointerBuf,
+    out: &mut Vec<Operation<'v>>,
+) {
     match (from, to) {
-        _ if from == to => {}
+        // Objects are equal when none of their fields differs: asking first would compare what lies deep once for
+        // each level above it.
         (Value::Object(from), Value::Object(to)) => diff_objects(from, to, at, out),
+        _ if from == to => {}
         (Value::Array(from), Value::Array(to)) if named(from) && named(to) => {
             diff_named(from, to, at, out);
         }
         (Value::Array(from), Value::Array(to)) if to.starts_with(from) => {
             for item in &to[from.len()..] {
-                push(out, at, "-", |path| add(path, item));
+                push(out, at, "-", |path| Operation::Add { path, value: item });
             }
         }
-        _ => out.push(PatchOperation::Replace(ReplaceOperation {
+        _ => out.push(Operation::Replace {
             path: at.clone(),
-            value: to.clone(),
-        })),
+            value: to,
+        }),
     }
 }
 
-fn diff_objects(
-    from: &Map<String, Value>,
-    to: &Map<String, Value>,
+fn diff_objects<'v>(
+    from: &'v Map<String, Value>,
+    to: &'v Map<String, Value>,
     at: &mut PointerBuf,
-    out: &mut Vec<PatchOperation>,
+    out: &mut Vec<Operation<'v>>,
 ) {
     for key in from.keys().filter(|key| !to.contains_key(*key)) {
-        push(out, at, key, remove);
+        push(out, at, key, |path| Operation::Remove { path });
     }
     for (key, value) in to {
         match from.get(key) {
@@ -52,19 +83,26 @@ fn diff_objects(
                 diff_values(before, value, at, out);
                 at.pop_back();
             }
-            None => push(out, at, key, |path| add(path, value)),
+            None => push(out, at, key, |path| Operation::Add { path, value }),
         }
     }
 }
 
 /// Both lists have items with different names: walks along `to` and keeps `work`, the list as patched so far.
-fn diff_named(from: &[Value], to: &[Value], at: &mut PointerBuf, out: &mut Vec<PatchOperation>) {
+fn diff_named<'v>(
+    from: &'v [Value],
+    to: &'v [Value],
+    at: &mut PointerBuf,
+    out: &mut Vec<Operation<'v>>,
+) {
     let mut work: Vec<&Value> = from.iter().collect();
     let kept: HashSet<Option<&str>> = to.iter().map(name).collect();
     for index in (0..work.len()).rev() {
         if !kept.contains(&name(work[index])) {
             work.remove(index);
-            push(out, at, &index.to_string(), remove);
+            push(out, at, &index.to_string(), |path| Operation::Remove {
+                path,
+            });
         }
     }
     for (index, item) in to.iter().enumerate() {
@@ -81,10 +119,15 @@ fn diff_named(from: &[Value], to: &[Value], at: &mut PointerBuf, out: &mut Vec<P
         }
         if let Some(elsewhere) = found {
             work.remove(elsewhere);
-            push(out, at, &elsewhere.to_string(), remove);
+            push(out, at, &elsewhere.to_string(), |path| Operation::Remove {
+                path,
+            });
         }
         work.insert(index, item);
-        push(out, at, &index.to_string(), |path| add(path, item));
+        push(out, at, &index.to_string(), |path| Operation::Add {
+            path,
+            value: item,
+        });
     }
 }
 
@@ -99,26 +142,22 @@ fn named(items: &[Value]) -> bool {
     names.iter().all(Option::is_some) && names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-fn push(
-    out: &mut Vec<PatchOperation>,
+fn push<'v>(
+    out: &mut Vec<Operation<'v>>,
     at: &mut PointerBuf,
     token: &str,
-    operation: impl FnOnce(PointerBuf) -> PatchOperation,
+    operation: impl FnOnce(PointerBuf) -> Operation<'v>,
 ) {
     at.push_back(token);
     out.push(operation(at.clone()));
     at.pop_back();
 }
 
-fn add(path: PointerBuf, value: &Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation {
-        path,
-        value: value.clone(),
-    })
-}
-
-fn remove(path: PointerBuf) -> PatchOperation {
-    PatchOperation::Remove(RemoveOperation { path })
+/// The patch as a reader of RFC 6902 understands what is written.
+#[cfg(test)]
+pub(super) fn written(from: &Value, to: &Value) -> json_patch::Patch {
+    let written = serde_json::to_vec(&diff(from, to)).unwrap();
+    serde_json::from_slice(&written).unwrap()
 }
 
 #[cfg(test)]
@@ -128,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn check(from: &Value, to: &Value) -> Patch {
-        let patch = diff(from, to);
+    fn check(from: &Value, to: &Value) -> json_patch::Patch {
+        let patch = written(from, to);
         let mut patched = from.clone();
         json_patch::patch(&mut patched, &patch).unwrap();
         assert_eq!(&patched, to);

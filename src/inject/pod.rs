@@ -27,7 +27,7 @@ pub struct Pod<'a> {
 }
 
 /// The lists of a pod whose items have a name, and so are merged by it.
-const NAMED_LISTS: [&str; 4] = [
+pub(super) const NAMED_LISTS: [&str; 4] = [
     "containers",
     "initContainers",
     "volumes",
@@ -173,6 +173,16 @@ fn object<'v>(value: &'v Value, path: &str) -> Result<&'v Map<String, Value>, Sh
         .ok_or_else(|| shape(path, "an object", value))
 }
 
+/// An item of the list at `path`; the item's own path is written only when it is needed, since lists can be long.
+fn item_object<'v>(
+    item: &'v Value,
+    path: &str,
+    index: usize,
+) -> Result<&'v Map<String, Value>, ShapeError> {
+    item.as_object()
+        .ok_or_else(|| shape(format!("{path}[{index}]"), "an object", item))
+}
+
 /// Absent and `null` are the same to the API.
 fn optional<'v, T>(
     parent: &'v Map<String, Value>,
@@ -217,15 +227,14 @@ fn check_named(spec: &Map<String, Value>, field: &str) -> Result<(), ShapeError>
         return Ok(());
     };
     for (index, item) in items.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let item = object(item, &path)?;
+        let item = item_object(item, &path, index)?;
         match item.get("name") {
             Some(Value::String(_)) => {}
             // A reference to a secret may lack its name; the API server lets it pass.
             None if field == "imagePullSecrets" => {}
             other => {
                 return Err(shape(
-                    format!("{path}.name"),
+                    format!("{path}[{index}].name"),
                     "a string",
                     other.unwrap_or(&Value::Null),
                 ));
@@ -242,12 +251,12 @@ fn check_containers(spec: &Map<String, Value>, field: &str) -> Result<(), ShapeE
         };
         for inner in ["env", "ports", "volumeMounts"] {
             let path = format!("spec.{field}[{index}].{inner}");
-            for (item, value) in optional(container, inner, &path, array)?
+            for (index, item) in optional(container, inner, &path, array)?
                 .into_iter()
                 .flatten()
                 .enumerate()
             {
-                object(value, &format!("{path}[{item}]"))?;
+                item_object(item, &path, index)?;
             }
         }
     }

@@ -121,7 +121,7 @@ impl Injector {
         let creates = matches!(review.text("operation"), "CREATE" | "");
         if !(about_pods && creates) {
             self.metrics.skip("not-a-new-pod");
-            return review.allow(None, &[]);
+            return review.allow(&[], &[]);
         }
         let Some(pod) = review.object() else {
             self.metrics.fail("no-object");
@@ -147,7 +147,7 @@ impl Injector {
                 self.metrics.skip(reason.as_str());
                 log_decision(review, pod, "not injected", reason.as_str());
                 self.tell(review, pod, &surprises);
-                review.allow(None, &texts(&surprises))
+                review.allow(&[], &texts(&surprises))
             }
             Ok(Outcome::Injected {
                 pod: injected,
@@ -157,7 +157,7 @@ impl Injector {
                 self.metrics.succeed(reason.as_str());
                 log_decision(review, pod, "injected", reason.as_str());
                 self.tell(review, pod, &surprises);
-                review.allow(Some(&patch::diff(pod, &injected)), &texts(&surprises))
+                review.allow(&patch::diff(pod, &injected), &texts(&surprises))
             }
             Err(error) => {
                 self.metrics.fail(error.as_str());

@@ -5,9 +5,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use json_patch::Patch;
 use k8s_openapi::ByteString;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::inject::patch::Operation;
 
 /// API group and kind of reviews.
 const GROUP: &str = "admission.k8s.io";
@@ -128,32 +130,103 @@ impl Review {
     }
 
     /// Lets the object pass, changed by `patch` if there is one.
-    pub fn allow(&self, patch: Option<&Patch>, warnings: &[String]) -> Response {
-        let mut response = json!({ "uid": self.uid, "allowed": true });
-        if let Some(patch) = patch.filter(|patch| !patch.0.is_empty()) {
+    pub fn allow(&self, patch: &[Operation<'_>], warnings: &[String]) -> Response {
+        let mut answer = Answer::new(&self.uid, warnings);
+        if !patch.is_empty() {
             match serde_json::to_vec(patch) {
-                Ok(patch) => {
-                    response["patchType"] = json!("JSONPatch");
-                    response["patch"] = json!(ByteString(patch));
-                }
+                Ok(patch) => answer.patch = Some(ByteString(patch)),
                 Err(error) => return self.deny(&format!("cannot write the patch: {error}"), &[]),
             }
+            answer.patch_type = Some("JSONPatch");
         }
-        self.answer(response, warnings)
+        answer.allowed = true;
+        answer.into_response(&self.api_version)
     }
 
     /// Refuses the object; the message reaches whoever sent it.
     pub fn deny(&self, message: &str, warnings: &[String]) -> Response {
-        let status = json!({ "message": message, "code": 400, "reason": "BadRequest" });
-        let response = json!({ "uid": self.uid, "allowed": false, "status": status });
-        self.answer(response, warnings)
+        let mut answer = Answer::new(&self.uid, warnings);
+        answer.status = Some(Refusal::of(message));
+        answer.into_response(&self.api_version)
+    }
+}
+
+/// `response` of a review.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Refusal<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<ByteString>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// Why an object is refused, as a `Status` of the API.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    message: &'a str,
+    code: u16,
+    reason: &'static str,
+}
+
+impl<'a> Refusal<'a> {
+    fn of(message: &'a str) -> Self {
+        Self {
+            message,
+            code: 400,
+            reason: "BadRequest",
+        }
+    }
+}
+
+/// The whole answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnsweredReview<'a> {
+    api_version: &'a str,
+    kind: &'static str,
+    response: Answer<'a>,
+}
+
+impl<'a> Answer<'a> {
+    /// One that does not allow.
+    fn new(uid: &'a str, warnings: &'a [String]) -> Self {
+        Self {
+            uid,
+            allowed: false,
+            status: None,
+            patch_type: None,
+            patch: None,
+            warnings,
+        }
     }
 
-    fn answer(&self, mut response: Value, warnings: &[String]) -> Response {
-        if !warnings.is_empty() {
-            response["warnings"] = json!(warnings);
-        }
-        review_response(&self.api_version, response)
+    fn into_response(self, api_version: &str) -> Response {
+        let review = AnsweredReview {
+            api_version,
+            kind: KIND,
+            response: self,
+        };
+        let body = match serde_json::to_vec(&review) {
+            Ok(body) => Body::from(body),
+            Err(error) => {
+                let mut response = Response::new(Body::from(format!("{error}\n")));
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                return response;
+            }
+        };
+        let mut response = Response::new(body);
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/json"),
+        );
+        response
     }
 }
 
@@ -165,9 +238,9 @@ impl ReviewError {
             Self::EmptyBody => StatusCode::BAD_REQUEST,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Undecodable(_) | Self::NotAReview(_) => {
-                let status = json!({ "message": message, "code": 400, "reason": "BadRequest" });
-                let response = json!({ "uid": "", "allowed": false, "status": status });
-                return review_response("admission.k8s.io/v1", response);
+                let mut answer = Answer::new("", &[]);
+                answer.status = Some(Refusal::of(&message));
+                return answer.into_response("admission.k8s.io/v1");
             }
         };
         let mut response = Response::new(Body::from(message + "\n"));
@@ -179,16 +252,6 @@ impl ReviewError {
 /// As much of a text as an answer or a log repeats; bodies have megabytes.
 pub(super) fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
-}
-
-fn review_response(api_version: &str, response: Value) -> Response {
-    let review = json!({ "apiVersion": api_version, "kind": KIND, "response": response });
-    let mut response = Response::new(Body::from(review.to_string()));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    response
 }
 
 fn text_of<'v>(object: &'v Map<String, Value>, field: &str) -> &'v str {

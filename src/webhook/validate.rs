@@ -96,7 +96,7 @@ impl Validator {
         };
         let Some(kind) = kind_of(&review) else {
             self.count("other", "ignored");
-            return review.allow(None, &[]);
+            return review.allow(&[], &[]);
         };
         let snapshot = (self.complete)().then(|| self.snapshots.borrow().clone());
         let decision = decide(&review, kind, snapshot.as_deref());
@@ -115,7 +115,7 @@ impl Validator {
                         "warned"
                     },
                 );
-                review.allow(None, &decision.warnings)
+                review.allow(&[], &decision.warnings)
             }
         }
     }

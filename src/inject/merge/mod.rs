@@ -27,9 +27,9 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 /// Prefix of a list's name: the order of its items.
 const SET_ORDER: &str = "$setElementOrder/";
 
-/// Merges `patch` into `target`.
-pub fn strategic_merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    match directive(patch) {
+/// Merges `patch` into `target`. What is new there is moved, not copied: that is most of a pod's template.
+pub fn strategic_merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    match directive(&patch) {
         Some("replace") => target.clear(),
         Some("delete") => {
             target.clear();
@@ -37,31 +37,36 @@ pub fn strategic_merge(target: &mut Map<String, Value>, patch: &Map<String, Valu
         }
         _ => {}
     }
-    for (field, value) in patch {
+    let (directives, fields): (Vec<_>, Vec<_>) = patch
+        .into_iter()
+        .partition(|(field, _)| field.starts_with('$'));
+    for (field, value) in &directives {
         if let Some(list) = field.strip_prefix(DELETE_FROM) {
             delete_scalars(target, list, value);
         }
     }
-    for (field, value) in patch.iter().filter(|(field, _)| !field.starts_with('$')) {
+    for (field, value) in fields {
         match value {
             Value::Null => {
                 // Not `swap_remove`: the order of a person's keys stays.
-                target.shift_remove(field);
+                target.shift_remove(&field);
             }
             Value::Object(patch) => merge_object(target, field, patch),
             Value::Array(items) => merge_list(target, field, items),
             scalar => {
-                target.insert(field.clone(), scalar.clone());
+                target.insert(field, scalar);
             }
         }
     }
-    for (field, value) in patch {
+    for (field, value) in &directives {
         if let Some(list) = field.strip_prefix(SET_ORDER) {
             set_order(target, list, value);
         }
     }
-    if let Some(Value::Array(kept)) = patch.get(RETAIN_KEYS) {
-        target.retain(|field, _| kept.iter().any(|kept| kept == field));
+    for (field, value) in &directives {
+        if let (RETAIN_KEYS, Value::Array(kept)) = (field.as_str(), value) {
+            target.retain(|field, _| kept.iter().any(|kept| kept == field));
+        }
     }
 }
 
@@ -131,13 +136,20 @@ pub fn has_directives(value: &Value) -> bool {
     }
 }
 
+/// The instructions for merging of one object of a patch.
+pub fn directives(patch: &Map<String, Value>) -> Map<String, Value> {
+    let own = patch.iter().filter(|(field, _)| field.starts_with('$'));
+    own.map(|(field, value)| (field.clone(), value.clone()))
+        .collect()
+}
+
 fn directive(patch: &Map<String, Value>) -> Option<&str> {
     patch.get(PATCH)?.as_str()
 }
 
-fn merge_object(target: &mut Map<String, Value>, field: &str, patch: &Map<String, Value>) {
-    if directive(patch) == Some("delete") {
-        target.shift_remove(field);
+fn merge_object(target: &mut Map<String, Value>, field: String, patch: Map<String, Value>) {
+    if directive(&patch) == Some("delete") {
+        target.shift_remove(&field);
         return;
     }
     let slot = target.entry(field).or_insert(Value::Null);
@@ -149,38 +161,42 @@ fn merge_object(target: &mut Map<String, Value>, field: &str, patch: &Map<String
     }
 }
 
-fn merge_list(target: &mut Map<String, Value>, field: &str, patch: &[Value]) {
-    let kind = list_kind(field);
+fn merge_list(target: &mut Map<String, Value>, field: String, patch: Vec<Value>) {
+    let kind = list_kind(&field);
+    let in_front = keys::adds_in_front(&field);
     let slot = target.entry(field).or_insert(Value::Null);
     if kind == ListKind::Atomic || !slot.is_array() {
         *slot = Value::Array(Vec::new());
     }
     let Value::Array(items) = slot else { return };
     match kind {
-        ListKind::Keyed(key) => merge_keyed(items, patch, key, keys::adds_in_front(field)),
+        ListKind::Keyed(key) => merge_keyed(items, patch, key, in_front),
         ListKind::Set => {
-            for item in patch.iter().map(without_directives) {
+            for item in patch.into_iter().map(without_directives) {
                 if !items.contains(&item) {
                     items.push(item);
                 }
             }
         }
-        ListKind::Atomic => items.extend(patch.iter().map(without_directives)),
+        ListKind::Atomic => items.extend(patch.into_iter().map(without_directives)),
     }
 }
 
-fn merge_keyed(items: &mut Vec<Value>, patch: &[Value], key: &str, in_front: bool) {
-    let entries = || patch.iter().filter_map(Value::as_object);
-    if entries().any(is_replace_directive) {
+fn merge_keyed(items: &mut Vec<Value>, patch: Vec<Value>, key: &str, in_front: bool) {
+    let replaces = |entry: &Value| entry.as_object().is_some_and(is_replace_directive);
+    if patch.iter().any(replaces) {
         items.clear();
     }
     let mut front = 0;
-    for entry in entries() {
+    for entry in patch {
+        let Value::Object(entry) = entry else {
+            continue;
+        };
         let Some(id) = entry.get(key).filter(|id| !id.is_null()) else {
             continue;
         };
         let is_it = |item: &Value| item.get(key) == Some(id);
-        if directive(entry) == Some("delete") {
+        if directive(&entry) == Some("delete") {
             items.retain(|item| !is_it(item));
             front = front.min(items.len());
             continue;
@@ -192,13 +208,12 @@ fn merge_keyed(items: &mut Vec<Value>, patch: &[Value], key: &str, in_front: boo
                 }
             }
             None => {
-                let mut item = Map::new();
-                strategic_merge(&mut item, entry);
+                let item = without_directives(Value::Object(entry));
                 if in_front {
-                    items.insert(front, Value::Object(item));
+                    items.insert(front, item);
                     front += 1;
                 } else {
-                    items.push(Value::Object(item));
+                    items.push(item);
                 }
             }
         }
@@ -239,15 +254,15 @@ fn set_order(target: &mut Map<String, Value>, list: &str, order: &Value) {
 }
 
 /// What an item of a replaced list is without instructions for merging.
-fn without_directives(value: &Value) -> Value {
+fn without_directives(value: Value) -> Value {
     match value {
         Value::Object(patch) => {
-            let mut object = Map::new();
+            let mut object = Map::with_capacity(patch.len());
             strategic_merge(&mut object, patch);
             Value::Object(object)
         }
-        Value::Array(items) => items.iter().map(without_directives).collect(),
-        other => other.clone(),
+        Value::Array(items) => items.into_iter().map(without_directives).collect(),
+        other => other,
     }
 }
 

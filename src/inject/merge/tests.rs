@@ -6,7 +6,10 @@ use serde_json::json;
 use super::*;
 
 fn merged(mut target: Value, patch: &Value) -> Value {
-    strategic_merge(target.as_object_mut().unwrap(), patch.as_object().unwrap());
+    strategic_merge(
+        target.as_object_mut().unwrap(),
+        patch.as_object().unwrap().clone(),
+    );
     target
 }
 

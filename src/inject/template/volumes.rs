@@ -28,23 +28,23 @@ pub(super) fn volumes_and_mounts(context: &Context<'_>) -> (Vec<Value>, Vec<Valu
     let mut all = common(context);
     all.extend(optional(context));
     all.extend(written_by_user(context));
-    let mounts = all
-        .iter()
-        .filter_map(|volume| Some(named(&volume.name, volume.mount.as_ref()?)))
-        .collect();
-    let volumes = all
-        .iter()
-        .filter(|volume| !volume.source.is_null())
-        .map(|volume| named(&volume.name, &volume.source))
-        .collect();
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    for volume in all {
+        if let Some(mount) = volume.mount {
+            mounts.push(named(volume.name.clone(), mount));
+        }
+        if !volume.source.is_null() {
+            volumes.push(named(volume.name, volume.source));
+        }
+    }
     (volumes, mounts)
 }
 
-fn named(name: &str, rest: &Value) -> Value {
+fn named(name: String, rest: Value) -> Value {
     let mut entry = Map::new();
-    entry.insert("name".to_owned(), json!(name));
+    entry.insert("name".to_owned(), Value::String(name));
     if let Value::Object(rest) = rest {
-        entry.extend(rest.iter().map(|(key, value)| (key.clone(), value.clone())));
+        entry.extend(rest);
     }
     Value::Object(entry)
 }

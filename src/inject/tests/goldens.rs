@@ -34,7 +34,8 @@ fn a_pod_of_a_deployment_in_the_native_layout() {
 #[test]
 fn the_patch_for_it_only_adds() {
     let pod = reviews();
-    let patch = patch::diff(&pod, &injected(&config(), &pod));
+    let injected = injected(&config(), &pod);
+    let patch = patch::diff(&pod, &injected);
     let operations = serde_json::to_value(&patch).unwrap();
     for operation in operations.as_array().unwrap() {
         assert_eq!(operation["op"], "add", "{operation}");

@@ -107,7 +107,7 @@ fn a_pod_with_a_hundred_containers_and_1500_variables_is_injected() {
     let injected = injected(&config(), &pod);
     assert_eq!(names(&injected, "containers").len(), 100);
     assert_eq!(
-        patch::diff(&pod, &injected)
+        patch::written(&pod, &injected)
             .0
             .iter()
             .filter(|operation| { operation.path().to_string().starts_with("/spec/containers") })
@@ -197,7 +197,7 @@ proptest! {
         ] {
             if let Ok(Outcome::Injected { pod: injected, .. }) = inject(&config, request(&pod)) {
                 let mut patched = pod.clone();
-                json_patch::patch(&mut patched, &patch::diff(&pod, &injected)).unwrap();
+                json_patch::patch(&mut patched, &patch::written(&pod, &injected)).unwrap();
                 prop_assert_eq!(patched, injected);
             }
         }

@@ -51,8 +51,42 @@ pub mod world;
 #[cfg(any(feature = "agent", feature = "cli"))]
 pub mod capture;
 
-#[cfg(feature = "control")]
-pub mod kubernetes;
+/// Everything that talks to the API server: watches, writers, lease, events.
+#[cfg(any(feature = "control", feature = "cli"))]
+pub mod kubernetes {
+    pub mod lease;
+    pub mod removal;
+    mod resource;
+
+    pub use resource::{Page, Pages, resource};
+
+    #[cfg(feature = "control")]
+    pub mod announcements;
+    #[cfg(feature = "control")]
+    pub mod cabundle;
+    #[cfg(feature = "control")]
+    pub mod certificates;
+    #[cfg(feature = "control")]
+    pub mod engine;
+    #[cfg(feature = "control")]
+    pub mod events;
+    #[cfg(feature = "control")]
+    pub mod healer;
+    #[cfg(feature = "control")]
+    pub mod nodes;
+    #[cfg(feature = "control")]
+    pub mod owners;
+    #[cfg(feature = "control")]
+    mod pace;
+    #[cfg(feature = "control")]
+    pub mod services;
+    #[cfg(feature = "control")]
+    pub mod status;
+    #[cfg(feature = "control")]
+    pub mod watch;
+    #[cfg(feature = "control")]
+    mod writer;
+}
 #[cfg(feature = "control")]
 pub mod webhook;
 

@@ -10,3 +10,4 @@ mod product;
 mod remains;
 mod stage;
 mod support;
+mod uninstall;

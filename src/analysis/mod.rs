@@ -12,6 +12,7 @@ pub mod examples;
 pub mod gateway_status;
 mod message;
 mod preview;
+pub mod removal;
 mod rules;
 mod snapshot;
 mod standing;

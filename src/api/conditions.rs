@@ -22,3 +22,6 @@ pub const OURS: [&str; 6] = [
     READY,
     STALLED,
 ];
+
+/// The field manager under which they, `observedGeneration` and `validationMessages` are written.
+pub const MANAGER: &str = "outrigger-status";

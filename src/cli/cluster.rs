@@ -19,21 +19,37 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the API server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Which cluster, and which namespace of it: kubectl's flags.
+/// Which cluster: kubectl's flags.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Access {
+pub struct Connection {
     /// The kubeconfig; without it `$KUBECONFIG` or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+}
+
+/// Which cluster, and which namespace of it: kubectl's flags.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Access {
+    #[command(flatten)]
+    connection: Connection,
     /// The namespace; without it that of the context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// The namespace of the control plane, whose mesh configuration is read [default: istio-system]
     #[arg(short, long, value_name = "NAMESPACE")]
     istio_namespace: Option<String>,
+}
+
+/// A client of a cluster, and what runs its requests.
+pub struct Connected {
+    /// The client.
+    pub client: kube::Client,
+    /// Waits for its answers.
+    pub runtime: tokio::runtime::Runtime,
+    default_namespace: String,
 }
 
 /// A cluster that was reached by kubeconfig. Requests are made one by one, and waited for.
@@ -46,12 +62,12 @@ pub struct Cluster {
     istio_namespace: String,
 }
 
-impl Access {
+impl Connection {
     /// Reads the kubeconfig and makes the client; nothing is asked of the cluster yet.
     ///
     /// # Errors
     /// The kubeconfig can't be read, or names what is not there.
-    pub fn connect(&self) -> anyhow::Result<Cluster> {
+    pub fn connect(&self) -> anyhow::Result<Connected> {
         // Fails where one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,16 +91,32 @@ impl Access {
             .context("reading the kubeconfig")?;
         config.connect_timeout = Some(CONNECT_TIME);
         config.read_timeout = Some(SILENCE);
-        let namespace = self
-            .namespace
-            .clone()
-            .unwrap_or_else(|| config.default_namespace.clone());
+        let default_namespace = config.default_namespace.clone();
         let client = {
             let _entered = runtime.enter();
             kube::Client::try_from(config).context("using the kubeconfig")?
         };
+        Ok(Connected {
+            client,
+            runtime,
+            default_namespace,
+        })
+    }
+}
+
+impl Access {
+    /// Reads the kubeconfig and makes the client; nothing is asked of the cluster yet.
+    ///
+    /// # Errors
+    /// The kubeconfig can't be read, or names what is not there.
+    pub fn connect(&self) -> anyhow::Result<Cluster> {
+        let Connected {
+            client,
+            runtime,
+            default_namespace,
+        } = self.connection.connect()?;
         Ok(Cluster {
-            namespace,
+            namespace: self.namespace.clone().unwrap_or(default_namespace),
             client,
             runtime,
             istio_namespace: self

@@ -11,6 +11,7 @@ pub mod explain;
 mod gateway;
 mod inject;
 pub mod manifests;
+mod uninstall_status;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ enum Command {
     Gateway(gateway::Arguments),
     /// Add the sidecar to the workloads of a file, as the webhook would
     Inject(inject::Arguments),
+    UninstallStatus(uninstall_status::Arguments),
 }
 
 impl Arguments {
@@ -50,6 +52,7 @@ impl Arguments {
             Command::Explain(explain) => explain.run(),
             Command::Gateway(gateway) => gateway.run(),
             Command::Inject(inject) => inject.run(),
+            Command::UninstallStatus(uninstall) => uninstall.run(),
         };
         result.unwrap_or_else(|error| {
             eprintln!("outrigger: {error:#}");

@@ -3,7 +3,7 @@
 //! Events are news for people, not state: under load the oldest wait, the newest are dropped and counted, and the
 //! conditions still say it all.
 
-use std::pin::pin;
+use std::{collections::HashMap, pin::pin, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -31,11 +31,15 @@ use crate::{
 
 /// How many notices may wait.
 const QUEUE: usize = 1024;
+/// What is said again within this time is counted on the Event that said it first; as client-go does it.
+const SERIES: Duration = Duration::from_secs(6 * 60);
+/// Of how many Events that is remembered.
+const MOST_SERIES: usize = 1024;
 /// Longest note of an event, in bytes; the API server refuses more.
 pub const NOTE_LIMIT: usize = 1024;
 
 /// A condition that changed so that people should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transition {
     /// Whether it turned bad; else it is a cure.
     pub warning: bool,
@@ -116,8 +120,7 @@ impl Notices {
 
 /// Writes Events.
 pub struct EventWriter {
-    client: Client,
-    reporter: Reporter,
+    recorders: Recorders,
     notices: mpsc::Receiver<Notice>,
     leadership: Leadership,
     written: Counter,
@@ -148,9 +151,13 @@ impl EventWriter {
             instance: Some(instance),
         };
         let (sender, notices) = mpsc::channel(QUEUE);
-        let writer = Self {
+        let recorders = Recorders {
             client,
             reporter,
+            known: HashMap::new(),
+        };
+        let writer = Self {
+            recorders,
             notices,
             leadership,
             written,
@@ -178,7 +185,7 @@ impl EventWriter {
         }
     }
 
-    async fn write(&self, notice: &Notice, transition: &Transition) {
+    async fn write(&mut self, notice: &Notice, transition: &Transition) {
         let object = &notice.object;
         let reference = ObjectReference {
             api_version: Some(notice.api_version.clone()),
@@ -200,9 +207,7 @@ impl EventWriter {
             action: "Analyze".to_owned(),
             secondary: None,
         };
-        // A recorder for each: one that lives on takes the next event of the same reason for a repetition of the first
-        // and keeps that one's note, which names what was wrong before and not what is wrong now.
-        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let recorder = self.recorders.of(&notice.uid, transition);
         let publishing = recorder.publish(&event, &reference);
         match self.leadership.write(publishing).await {
             Ok(()) => {
@@ -214,6 +219,30 @@ impl EventWriter {
                 tracing::warn!(%object, %error, "cannot write an event");
             }
         }
+    }
+}
+
+/// A recorder for each thing that is said of an object. One for all would take the next event of the same reason for a
+/// repetition of the first and keep that one's note, which names what was wrong before and not what is wrong now.
+struct Recorders {
+    client: Client,
+    reporter: Reporter,
+    known: HashMap<(String, Transition), (Recorder, Instant)>,
+}
+
+impl Recorders {
+    fn of(&mut self, uid: &str, transition: &Transition) -> Recorder {
+        let now = Instant::now();
+        self.known
+            .retain(|_, (_, last)| now.duration_since(*last) < SERIES);
+        if self.known.len() >= MOST_SERIES {
+            self.known.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), self.reporter.clone());
+        let said = (uid.to_owned(), transition.clone());
+        let (recorder, last) = self.known.entry(said).or_insert_with(|| (new(), now));
+        *last = now;
+        recorder.clone()
     }
 }
 

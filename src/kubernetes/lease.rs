@@ -18,9 +18,11 @@ use kube::{
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
+/// The Lease of the writers, in the control plane's namespace; revisions append their name.
+pub const NAME: &str = "outrigger-leader";
 /// For how long after the last renewal it saw nobody takes the Lease from its holder.
 pub const DURATION: Duration = Duration::from_secs(15);
 /// For how long after its last renewal a holder may write. Shorter than [`DURATION`], so there are never two writers.
@@ -65,9 +67,8 @@ impl Leadership {
         }
     }
 
-    /// A leadership that is always held, for what runs without replicas.
-    #[cfg(test)]
-    pub fn always() -> Self {
+    /// A leadership that nobody takes away, for what runs where no replica does.
+    pub fn unchallenged() -> Self {
         let (sender, receiver) = watch::channel(Some(Instant::now() + Duration::from_secs(3600)));
         drop(sender);
         Self(receiver)
@@ -96,6 +97,15 @@ pub struct Election {
     held: watch::Sender<Option<Instant>>,
     seen: Option<Seen>,
     leader: Gauge,
+}
+
+/// What became of taking a Lease by force.
+#[derive(Debug)]
+pub struct Seized {
+    /// Who held it.
+    pub former: Option<String>,
+    /// When the last write of that holder is over: it notices at its next renewal, and may write until its deadline.
+    pub settled: Instant,
 }
 
 /// The Lease as it was last seen to change, and when that was on this process's clock.
@@ -141,9 +151,10 @@ impl Election {
             }
             // Leadership that can't be renewed ends at its deadline, not at the next attempt.
             let held_until = *self.held.borrow();
+            let next = next_attempt(self.seen.as_ref(), Instant::now());
             tokio::select! {
                 () = &mut shutdown => break,
-                () = sleep(RETRY) => {}
+                () = sleep_until(next) => {}
                 () = expiry(held_until) => self.lost("it could not be renewed in time"),
             }
         }
@@ -154,13 +165,49 @@ impl Election {
         }
     }
 
+    /// Takes the Lease from whoever holds it.
+    ///
+    /// # Errors
+    /// The API server can't be reached, or refuses.
+    pub async fn seize(&mut self) -> Result<Seized, SeizeError> {
+        loop {
+            let started = Instant::now();
+            let live = self.api.get_opt(&self.name).await?;
+            let spec = live.as_ref().and_then(|live| live.spec.as_ref());
+            let former = spec
+                .and_then(|spec| spec.holder_identity.clone())
+                .filter(|holder| !holder.is_empty() && *holder != self.identity);
+            // Of two writes that saw the same Lease one wins; its holder renews it only every few seconds.
+            if self.put(live).await? {
+                self.gained(started + RENEW_DEADLINE);
+                let now = Instant::now();
+                let settled = former.as_ref().map_or(now, |_| now + DURATION);
+                return Ok(Seized { former, settled });
+            }
+        }
+    }
+
+    /// Renews the Lease that was seized until `end` is ready, and once more then. It is not given back: for as long as
+    /// it lasts, nobody else writes.
+    pub async fn keep(mut self, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                () = sleep(RETRY) => {}
+            }
+            self.attempt().await;
+        }
+        self.attempt().await;
+    }
+
     /// One attempt to take or to renew the Lease.
     async fn attempt(&mut self) {
         let started = Instant::now();
         // An attempt that takes longer than the deadline is of no use to a holder.
         let outcome = match timeout(RENEW_DEADLINE - RETRY, self.take_or_renew(started)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::Slow),
+            Err(_) => Err(SeizeError::Slow),
         };
         match outcome {
             Ok(true) => self.gained(started + RENEW_DEADLINE),
@@ -171,16 +218,9 @@ impl Election {
         }
     }
 
-    async fn take_or_renew(&mut self, started: Instant) -> Result<bool, Failure> {
+    async fn take_or_renew(&mut self, started: Instant) -> Result<bool, SeizeError> {
         let Some(live) = self.api.get_opt(&self.name).await? else {
-            let lease = Lease {
-                metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
-                    ..ObjectMeta::default()
-                },
-                spec: Some(self.spec(None, Timestamp::now())),
-            };
-            return settle(self.api.create(&PostParams::default(), &lease).await);
+            return self.put(None).await;
         };
         self.observe(&live, started);
         let may_take = match &self.seen {
@@ -190,6 +230,21 @@ impl Election {
         if !may_take {
             return Ok(false);
         }
+        self.put(Some(live)).await
+    }
+
+    /// Writes this candidate into the Lease; false if somebody else was faster.
+    async fn put(&self, live: Option<Lease>) -> Result<bool, SeizeError> {
+        let Some(live) = live else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.spec(None, Timestamp::now())),
+            };
+            return settle(self.api.create(&PostParams::default(), &lease).await);
+        };
         let lease = Lease {
             spec: Some(self.spec(live.spec.as_ref(), Timestamp::now())),
             // With its resourceVersion: of two candidates that saw the same Lease, one wins.
@@ -296,15 +351,27 @@ fn may_take(spec: Option<&LeaseSpec>, me: &str, seen: Instant, now: Instant) -> 
     let holder = spec
         .and_then(|spec| spec.holder_identity.as_deref())
         .unwrap_or_default();
+    holder.is_empty() || holder == me || now >= seen + duration(spec)
+}
+
+fn duration(spec: Option<&LeaseSpec>) -> Duration {
     let seconds = spec
         .and_then(|spec| spec.lease_duration_seconds)
         .and_then(|seconds| u64::try_from(seconds).ok());
-    let duration = seconds.map_or(DURATION, Duration::from_secs);
-    holder.is_empty() || holder == me || now >= seen + duration
+    seconds.map_or(DURATION, Duration::from_secs)
+}
+
+/// After [`RETRY`], or right when the Lease of another one expires: nothing is written until somebody takes it.
+fn next_attempt(seen: Option<&Seen>, now: Instant) -> Instant {
+    let regular = now + RETRY;
+    let expiry = seen.map(|seen| seen.at + duration(seen.spec.as_ref()));
+    expiry
+        .filter(|expiry| *expiry > now)
+        .map_or(regular, |expiry| expiry.min(regular))
 }
 
 /// A conflict means that another candidate was faster, which is an answer and not a failure.
-fn settle(written: kube::Result<Lease>) -> Result<bool, Failure> {
+fn settle(written: kube::Result<Lease>) -> Result<bool, SeizeError> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
@@ -316,16 +383,18 @@ fn settle(written: kube::Result<Lease>) -> Result<bool, Failure> {
 
 async fn expiry(until: Option<Instant>) {
     match until {
-        Some(until) => tokio::time::sleep_until(until).await,
+        Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
 }
 
 /// Why an attempt told nothing about who holds the Lease.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum SeizeError {
+    /// The API server could not be reached, or refused it.
     #[error(transparent)]
     Api(#[from] kube::Error),
+    /// There was no time left.
     #[error("the API server did not answer in time")]
     Slow,
 }
@@ -352,6 +421,24 @@ mod tests {
         assert!(may_take(Some(&lease), "a", seen, at(1)), "a renewal");
         assert!(may_take(Some(&held_by("")), "b", seen, at(0)), "given back");
         assert!(may_take(None, "b", seen, at(0)), "an empty Lease");
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_is_taken_the_moment_it_expires() {
+        let at = Instant::now();
+        let seen = Seen {
+            spec: Some(held_by("a")),
+            at,
+        };
+        let after = |seconds| at + Duration::from_secs(seconds);
+        assert_eq!(next_attempt(None, at), after(2));
+        assert_eq!(next_attempt(Some(&seen), after(10)), after(12));
+        assert_eq!(next_attempt(Some(&seen), after(14)), after(15));
+        assert_eq!(
+            next_attempt(Some(&seen), after(15)),
+            after(17),
+            "somebody else was faster"
+        );
     }
 
     fn election() -> (Election, Leadership) {

@@ -5,6 +5,8 @@
 //! and that is compared at once. But no event need follow, neither after another failure nor after every 409 or 404
 //! (they may come from an admission webhook, or while a CRD is replaced), so the object is also compared a while later.
 
+mod metrics;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -16,15 +18,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
 };
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        histogram::{Histogram, exponential_buckets},
-    },
-    registry::Registry,
-};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -32,14 +26,16 @@ use super::{
     engine::{Changes, News},
     events::{self, Notices},
     lease::{Leadership, WriteError},
-    watch::{State, States, resource},
+    resource,
+    watch::{State, States},
     writer::{self, Writer},
 };
 use crate::{
     analysis::{Snapshot, conditions},
-    api::kind::Kind,
+    api::{conditions::MANAGER, kind::Kind},
     world::ObjectKey,
 };
+use metrics::Metrics;
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
@@ -63,7 +59,6 @@ pub struct StatusWriter {
 /// What the writer knows and does.
 struct Work {
     client: Client,
-    manager: String,
     leadership: Leadership,
     notices: Notices,
     metrics: Metrics,
@@ -92,68 +87,10 @@ struct Written {
     result: Result<(), WriteError>,
 }
 
-/// How a comparison or a write ended, as metrics tell it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    kind: &'static str,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    writes: Family<Labels, Counter>,
-    conflicts: Family<Labels, Counter>,
-    failures: Family<Labels, Counter>,
-    no_ops: Family<Labels, Counter>,
-}
-
-struct Metrics {
-    counters: Counters,
-    latency: Histogram,
-}
-
-impl Metrics {
-    fn register(registry: &mut Registry) -> Self {
-        let registry = registry.sub_registry_with_prefix("status");
-        let metrics = Self {
-            counters: Counters::default(),
-            latency: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
-        };
-        let Counters {
-            writes,
-            conflicts,
-            failures,
-            no_ops,
-        } = &metrics.counters;
-        for (name, help, counter) in [
-            ("writes", "Writes of an object's status", writes),
-            (
-                "conflicts",
-                "Writes dropped because the object had changed or was gone",
-                conflicts,
-            ),
-            (
-                "failures",
-                "Writes that failed and are tried again",
-                failures,
-            ),
-            ("no_ops", "Comparisons that found nothing to write", no_ops),
-        ] {
-            registry.register(name, help, counter.clone());
-        }
-        registry.register(
-            "latency_seconds",
-            "Time from the event that changed a verdict to the status that says so",
-            metrics.latency.clone(),
-        );
-        metrics
-    }
-}
-
 impl StatusWriter {
-    /// A writer under the field manager `manager`.
+    /// A writer of the objects in `changes`.
     pub fn new(
         client: Client,
-        manager: String,
         changes: Changes,
         leadership: Leadership,
         notices: Notices,
@@ -161,7 +98,6 @@ impl StatusWriter {
     ) -> Self {
         let work = Work {
             client,
-            manager,
             leadership: leadership.clone(),
             notices,
             metrics: Metrics::register(registry),
@@ -253,6 +189,7 @@ impl Work {
             // Gaining the Lease, or reading what was missing, compares everything.
             self.pending.clear();
             self.failed.clear();
+            self.metrics.forget();
             return;
         }
         let Some(snapshot) = self.snapshot.clone() else {
@@ -270,6 +207,8 @@ impl Work {
             }
         }
         self.pending.append(&mut postponed);
+        let waiting = self.pending.len() + self.failed.len() + self.writing.len();
+        self.metrics.waiting(waiting);
     }
 
     /// Compares one object's status with its verdict, and starts a write if they differ.
@@ -280,6 +219,7 @@ impl Work {
         let world = snapshot.world();
         let Some(meta) = world.metadata(&key) else {
             self.based_on.remove(&key);
+            self.metrics.gone(&key);
             return;
         };
         if self.based_on.get(&key) == Some(&meta.resource_version) {
@@ -292,18 +232,19 @@ impl Work {
         let live = world.status(&key);
         let messages = snapshot.messages(&key);
         let standing = snapshot.standing(&key);
+        let desired = conditions::desired(messages, &standing);
+        self.metrics.judged(&key, &desired);
         let now = Timestamp::now();
-        let labels = labels(&key);
         let Some(patch) = conditions::status_patch(live, meta.generation, messages, &standing, now)
         else {
-            self.metrics.counters.no_ops.get_or_create(&labels).inc();
+            self.metrics.no_op(&key);
             return;
         };
         let notices = events::Notice {
             object: key.clone(),
             uid: meta.uid.clone(),
             api_version: resource(key.kind, version).api_version,
-            transitions: events::transitions(live, &conditions::desired(messages, &standing)),
+            transitions: events::transitions(live, &desired),
         };
         let write = Write {
             api: Api::namespaced_with(
@@ -312,7 +253,7 @@ impl Work {
                 &resource(key.kind, version),
             ),
             params: PatchParams {
-                field_manager: Some(self.manager.clone()),
+                field_manager: Some(MANAGER.to_owned()),
                 ..PatchParams::default()
             },
             patch: based_on(patch, &meta.resource_version),
@@ -341,14 +282,9 @@ impl Work {
             result,
         } = written;
         self.writing.remove(&key);
-        let labels = labels(&key);
-        let counters = &self.metrics.counters;
         match result {
             Ok(()) => {
-                counters.writes.get_or_create(&labels).inc();
-                self.metrics
-                    .latency
-                    .observe(waiting_since.elapsed().as_secs_f64());
+                self.metrics.written(&key, waiting_since.elapsed());
                 tracing::debug!(object = %key, "wrote status");
                 self.notices.send(notices);
                 self.based_on.insert(key, based_on);
@@ -356,12 +292,12 @@ impl Work {
             Err(WriteError::Api(kube::Error::Api(status)))
                 if status.is_conflict() || status.is_not_found() =>
             {
-                counters.conflicts.get_or_create(&labels).inc();
+                self.metrics.conflict(&key);
                 self.failed.insert(key);
             }
             Err(WriteError::NotLeader) => {}
             Err(error) => {
-                counters.failures.get_or_create(&labels).inc();
+                self.metrics.failure(&key);
                 tracing::warn!(object = %key, %error, "cannot write status; trying again");
                 self.failed.insert(key);
             }
@@ -392,10 +328,4 @@ fn based_on(mut patch: Value, resource_version: &str) -> Value {
         patch.insert("metadata".to_owned(), metadata);
     }
     patch
-}
-
-fn labels(key: &ObjectKey) -> Labels {
-    Labels {
-        kind: key.kind.unique_plural(),
-    }
 }

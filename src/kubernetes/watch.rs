@@ -18,7 +18,7 @@ use std::{
 use futures::{Stream, StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta, TypeMeta},
+    api::{ApiResource, DynamicObject, PartialObjectMeta, TypeMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event},
@@ -35,6 +35,7 @@ use tokio::{
     time::sleep,
 };
 
+use super::resource;
 use crate::{
     api::kind::Kind,
     world::{ObjectKey, PortWrite, SECRET_FIELDS, Settings},
@@ -149,12 +150,6 @@ impl fmt::Display for State {
 
 /// The state of every watch.
 pub type States = BTreeMap<Source, State>;
-
-/// How a kind is written in URLs, in one of its versions.
-pub fn resource(kind: Kind, version: &str) -> ApiResource {
-    let gvk = GroupVersionKind::gvk(kind.group(), version, kind.as_str());
-    ApiResource::from_gvk_with_plural(&gvk, kind.plural())
-}
 
 /// Counts what goes wrong with watches.
 #[derive(Debug, Clone, Default)]

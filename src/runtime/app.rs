@@ -1,6 +1,7 @@
 //! The wiring of `outriggerd`: the only place where its parts meet.
 
 mod pods;
+mod uninstall;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -33,10 +34,10 @@ use crate::{
         cabundle::{self, CaBundle, Configuration, Published},
         certificates::{self, Certificates, Served},
         engine::{self, Engine},
-        events::EventWriter,
+        events::{EventWriter, Notices},
         healer::{Answers, Sources},
-        lease::{Election, Leadership},
-        nodes,
+        lease::{self, Election, Leadership},
+        nodes, removal,
         services::ServiceWriter,
         status::{self, StatusWriter},
         watch::{self as watches, Definitions, Input, Source, States, Watch},
@@ -59,6 +60,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed already"))?;
+    if let Some(command) = args.command.clone() {
+        return uninstall::run(&args, command).await;
+    }
     let signals = Signals::install().context("cannot handle signals")?;
     let (trigger, shutdown) = shutdown::channel();
     let config = Config::read(&args.config_dir).context("--config-dir")?;
@@ -160,7 +164,7 @@ impl App {
         let config = self.start_config(config);
         let (election, leadership) = Election::new(
             Api::namespaced(self.client.clone(), &self.args.namespace),
-            self.args.of_revision("outrigger-leader"),
+            self.args.of_revision(lease::NAME),
             self.args.identity(),
             &mut self.registry,
         );
@@ -280,14 +284,7 @@ impl App {
             leadership.clone(),
             &mut self.registry,
         );
-        let status = StatusWriter::new(
-            self.client.clone(),
-            self.args.of_revision("outrigger-status"),
-            engine.changes(),
-            leadership.clone(),
-            notices.clone(),
-            &mut self.registry,
-        );
+        self.start_status(engine, leadership, notices.clone());
         let services = ServiceWriter::new(
             self.client.clone(),
             engine.changes(),
@@ -296,10 +293,27 @@ impl App {
             notices,
             &mut self.registry,
         );
-        self.tasks.spawn("status", status.run(self.ending()));
         self.tasks
             .spawn("gateway Services", services.run(self.ending()));
         self.tasks.spawn("events", events.run(self.ending()));
+    }
+
+    /// The status writer, or what removes its work where it is switched off.
+    fn start_status(&mut self, engine: &mut Engine, leadership: &Leadership, notices: Notices) {
+        if !self.args.write_status {
+            let clearing =
+                removal::keep_clear(self.client.clone(), leadership.clone(), self.ending());
+            self.tasks.spawn("removal of status", clearing);
+            return;
+        }
+        let status = StatusWriter::new(
+            self.client.clone(),
+            engine.changes(),
+            leadership.clone(),
+            notices,
+            &mut self.registry,
+        );
+        self.tasks.spawn("status", status.run(self.ending()));
     }
 
     /// The webhooks' certificates, and their roots in the webhook configurations.

@@ -9,6 +9,10 @@ use crate::audit::eviction::Limits;
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "outriggerd", version)]
 pub struct Args {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Namespace of the lease, of the Secret, and of the Service that the API server calls.
     #[arg(long, env = "POD_NAMESPACE", default_value = "outrigger-system")]
     pub namespace: String,
@@ -57,6 +61,10 @@ pub struct Args {
     #[arg(long = "dns-name", value_name = "NAME")]
     pub dns_names: Vec<String>,
 
+    /// Whether status is written; if not, what was written before is removed.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub write_status: bool,
+
     /// Evict running pods that should have a proxy and have none, if a controller makes them again.
     #[arg(long)]
     pub evict_without_proxy: bool,
@@ -85,6 +93,21 @@ pub struct Args {
     /// Which log lines are written: a level, or directives such as `info,outrigger=debug`.
     #[arg(long, env = "OUTRIGGER_LOG", default_value = "info")]
     pub log_level: String,
+}
+
+/// What else the program does.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Take the Lease of the writers, remove what they wrote into the status of every object, and end.
+    UninstallStatus {
+        /// For how long to try.
+        #[arg(long, value_name = "SECONDS", default_value_t = 45)]
+        timeout: u64,
+
+        /// End with status 0 even if something is left; the log says what.
+        #[arg(long)]
+        best_effort: bool,
+    },
 }
 
 impl Args {

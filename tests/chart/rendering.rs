@@ -402,3 +402,46 @@ fn collect_known(
         }
     }
 }
+
+#[test]
+fn before_the_default_revision_goes_a_job_of_a_minute_at_most_removes_its_status() {
+    let job = object("Job", &["nodeSelector.disk=ssd"]);
+    let annotations = &job["metadata"]["annotations"];
+    assert_eq!(annotations["helm.sh/hook"], "pre-delete");
+    assert_eq!(job["spec"]["backoffLimit"], 0);
+    assert_eq!(job["spec"]["activeDeadlineSeconds"], 60);
+    let deployment = object("Deployment", &["nodeSelector.disk=ssd"]);
+    let (pod, own) = (
+        &job["spec"]["template"],
+        &deployment["spec"]["template"]["spec"],
+    );
+    // The same program with the same rights, and as little else.
+    for field in ["serviceAccountName", "securityContext", "nodeSelector"] {
+        assert_eq!(pod["spec"][field], own[field], "{field}");
+    }
+    let (container, daemon) = (&pod["spec"]["containers"][0], &own["containers"][0]);
+    for field in ["image", "securityContext"] {
+        assert_eq!(container[field], daemon[field], "{field}");
+    }
+    let arguments: Vec<&str> = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|argument| argument.as_str().unwrap())
+        .collect();
+    assert!(arguments.ends_with(&["uninstall-status", "--best-effort", "--timeout=45"]));
+    let program = std::iter::once("outriggerd").chain(arguments);
+    <outrigger::runtime::args::Args as clap::Parser>::try_parse_from(program).unwrap();
+    // The Service and the Deployment must not take it for one of theirs.
+    let selector = deployment["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .unwrap();
+    let labels = &pod["metadata"]["labels"];
+    assert!(selector.iter().any(|(key, value)| labels[key] != *value));
+
+    assert_eq!(objects_of("Job", &["revision=canary"]), [] as [Value; 0]);
+    assert_eq!(
+        objects_of("Job", &["status.removeOnUninstall=false"]),
+        [] as [Value; 0]
+    );
+}

@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::Cluster;
 use crate::api::kind::Kind;
+use crate::kubernetes::Pages;
 use crate::world::{SECRET_FIELDS, SecretAccess, Settings, World};
-
-/// Objects of one answer.
-const PAGE: u32 = 500;
 
 /// A kind that may not be read, or not in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,48 +132,17 @@ fn take(
     Ok(())
 }
 
-/// All objects of a kind in the newest version that is served; none when no version is.
+/// All objects of a kind; none when no version of it is served.
 async fn list(client: &Client, kind: Kind, namespace: Option<&str>) -> kube::Result<Vec<Value>> {
-    for version in kind.versions() {
-        match list_version(client, kind, version, namespace).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            done => return done,
-        }
-    }
-    Ok(Vec::new())
-}
-
-async fn list_version(
-    client: &Client,
-    kind: Kind,
-    version: &str,
-    namespace: Option<&str>,
-) -> kube::Result<Vec<Value>> {
-    let gvk = GroupVersionKind::gvk(kind.group(), version, kind.as_str());
-    let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural());
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let types = TypeMeta {
-        api_version: resource.api_version,
-        kind: resource.kind,
-    };
-    let mut params = ListParams::default().limit(PAGE);
+    let mut pages = Pages::new(client.clone(), kind, namespace);
     if kind == Kind::Secret {
-        params = params.fields(SECRET_FIELDS);
+        pages = pages.fields(SECRET_FIELDS);
     }
     let mut objects = Vec::new();
-    loop {
-        let page = api.list(&params).await?;
-        for mut object in page.items {
-            // Items of a list don't name their type.
-            object.types = Some(types.clone());
-            objects.push(serde_json::to_value(&object).map_err(kube::Error::SerdeError)?);
-        }
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(objects);
+    while let Some(page) = pages.next().await? {
+        for object in &page.objects {
+            objects.push(serde_json::to_value(object).map_err(kube::Error::SerdeError)?);
         }
     }
+    Ok(objects)
 }

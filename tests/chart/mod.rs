@@ -4,6 +4,7 @@ mod lifecycle;
 mod rendering;
 mod selectors;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,6 +45,16 @@ fn template(values: &[&str]) -> Result<String, CommandError> {
     helm(&arguments)
 }
 
+/// What one template renders.
+pub fn template_of(name: &str, values: &[&str]) -> Result<String, CommandError> {
+    let documents = template(values)?;
+    let source = format!("# Source: outrigger/templates/{name}.yaml\n");
+    let found = documents
+        .split("\n---\n")
+        .filter(|document| document.contains(&source));
+    Ok(found.collect::<Vec<_>>().join("\n---\n"))
+}
+
 /// The rendered objects, without the CRDs.
 fn objects(values: &[&str]) -> Vec<Value> {
     let text = template(values).unwrap();
@@ -67,4 +78,20 @@ pub fn object(kind: &str, values: &[&str]) -> Value {
     let mut found = objects_of(kind, values);
     assert_eq!(found.len(), 1, "{kind}");
     found.remove(0)
+}
+
+/// The health scripts that the chart offers to Argo CD, by `GROUP_KIND`.
+pub fn health_scripts() -> BTreeMap<String, String> {
+    let mut found = objects(&["argocd.healthScripts=true"]);
+    found.retain(|object| object["metadata"]["name"] == "outrigger-argocd-health");
+    let data = found.remove(0)["data"].take();
+    let entries: BTreeMap<String, String> = serde_json::from_value(data).unwrap();
+    let kind = |key: &str| {
+        key.strip_prefix("resource.customizations.health.")
+            .map(str::to_owned)
+    };
+    entries
+        .into_iter()
+        .map(|(key, script)| (kind(&key).unwrap(), script))
+        .collect()
 }

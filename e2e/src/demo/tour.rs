@@ -120,6 +120,7 @@ pub fn setup(options: &Options) -> Result<()> {
     }
     tools::all(&Lines)?;
     tools::envoy::path(&Lines)?;
+    tools::health::path(&Lines)?;
     Ok(())
 }
 

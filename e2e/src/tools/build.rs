@@ -49,7 +49,7 @@ pub(super) fn build(name: &str, bin: &Path, progress: &dyn Progress) -> Result<(
 }
 
 fn go_build(package: &str, output: &Path) -> Result<()> {
-    let mut go = go("build");
+    let mut go = go("build", Path::new(MODULE_DIR));
     go.args(["-trimpath", "-ldflags", &link_flags(), "-o"])
         .arg(output)
         .arg(package);
@@ -59,7 +59,8 @@ fn go_build(package: &str, output: &Path) -> Result<()> {
 
 fn c_build(module: &str, file: &str, output: &Path) -> Result<()> {
     let source =
-        command::output(go("mod").args(["download", "-json", module])).with_context(needs_go)?;
+        command::output(go("mod", Path::new(MODULE_DIR)).args(["download", "-json", module]))
+            .with_context(needs_go)?;
     let source: serde_json::Value =
         serde_json::from_str(&source).context("go mod download -json")?;
     let directory = source["Dir"]
@@ -74,10 +75,10 @@ fn c_build(module: &str, file: &str, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `go SUBCOMMAND` in the module of the pins, free of what the user's environment says about other modules.
-fn go(subcommand: &str) -> Command {
+/// `go SUBCOMMAND` in a module, free of what the user's environment says about other modules.
+pub(super) fn go(subcommand: &str, module: &Path) -> Command {
     let mut go = Command::new("go");
-    go.arg(subcommand).current_dir(MODULE_DIR);
+    go.arg(subcommand).current_dir(module);
     go.env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env("GOFLAGS", "-mod=readonly");

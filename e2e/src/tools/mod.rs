@@ -7,6 +7,7 @@
 mod build;
 pub(crate) mod cache;
 pub mod envoy;
+pub mod health;
 
 use std::path::{Path, PathBuf};
 

@@ -10,4 +10,5 @@ mod control;
 mod crds;
 mod gateway;
 mod layering;
+mod random;
 mod webhook;

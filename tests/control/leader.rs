@@ -5,7 +5,11 @@ use std::time::Instant;
 use outrigger_e2e::cluster::Cluster as _;
 use outrigger_e2e::wait;
 
+use super::transitions::{ABSENT, Transitions};
 use super::*;
+
+/// Routes whose verdicts change at once.
+const BURST: usize = 400;
 
 const LEASE: &str = "lease/outrigger-leader";
 
@@ -48,6 +52,79 @@ fn when_the_leader_is_killed_the_other_replica_writes_within_20_seconds_and_noth
     follower.wait_for_metric("outrigger_status_writes_total", 2.0);
     assert_eq!(follower.metric("outrigger_status_writes_total"), 2.0);
     assert_eq!(follower.metric("outrigger_status_conflicts_total"), 0.0);
+}
+
+#[test]
+fn a_leader_that_is_killed_in_the_middle_of_writing_leaves_no_status_wrong_and_none_flaps() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let ns = "leader-burst";
+    cluster.create_namespace(ns).unwrap();
+    let leader = installed.daemon("burst-1");
+    leader.wait_for_metric("outrigger_leader", 1.0);
+    let follower = installed.daemon("burst-2");
+    let transitions = Transitions::follow(cluster, ns);
+    let route = |index: usize| {
+        virtual_service(ns, "v1")
+            .replace("{name: reviews", &format!("{{name: app-{index:04}"))
+            .replace(
+                "hosts: [reviews]",
+                &format!("hosts: [app-{index:04}.example.com]"),
+            )
+    };
+    let routes: Vec<String> = (0..BURST).map(route).collect();
+    cluster.apply(&reviews(ns, "v1")).unwrap();
+    cluster.apply(&routes.join("\n---")).unwrap();
+    transitions
+        .wait_for_ready(RECOVERY, BURST + 1, "True")
+        .unwrap();
+
+    // One event turns every verdict.
+    let delete = [
+        "delete",
+        "destinationrule/reviews",
+        "-n",
+        ns,
+        "--wait=false",
+    ];
+    cluster.kubectl(&delete).unwrap();
+    wait::until_true(SOON, "the leader has begun", || {
+        transitions.count_ready("False") > 5
+    })
+    .unwrap();
+    leader.kill();
+    let killed = Instant::now();
+    let written = transitions.count_ready("False");
+    assert!(written < BURST, "it had written everything: {written}");
+    // It takes 15 seconds until the Lease may be taken; then what the machine has left.
+    transitions
+        .wait_for_ready(RECOVERY, BURST + 1, "False")
+        .unwrap();
+    eprintln!(
+        "{written} of {} written by the first, all after {:.1?}",
+        BURST + 1,
+        killed.elapsed()
+    );
+
+    // Cured again, by the new leader.
+    cluster.apply(&reviews(ns, "v1")).unwrap();
+    transitions
+        .wait_for_ready(RECOVERY, BURST + 1, "True")
+        .unwrap();
+    for (name, history) in transitions.all() {
+        for kind in ["ResolvedRefs", "Ready"] {
+            let turns = [ABSENT, "True", "False", "True"];
+            assert_eq!(history.statuses(kind), turns, "{name}: {kind}");
+        }
+        assert_eq!(history.statuses("Accepted"), [ABSENT, "True"], "{name}");
+        assert_eq!(history.statuses("Stalled"), [ABSENT], "{name}");
+        // Created, and written three times at most.
+        assert!(history.versions <= 4, "{name}: {}", history.versions);
+    }
+    assert_eq!(follower.metric("outrigger_status_conflicts_total"), 0.0);
+    // Other tests need not carry them along.
+    let delete = ["delete", "virtualservices", "--all", "-n", ns];
+    cluster.kubectl(&delete).unwrap();
 }
 
 #[test]

@@ -81,6 +81,8 @@ struct Shared {
     client: Client,
     faults: Mutex<Vec<(Which, Fault, usize)>>,
     torn: AtomicUsize,
+    /// Every request so far: its method and URI.
+    asked: Mutex<Vec<String>>,
     /// Paths of the status writes that the API server accepted.
     written: Mutex<Vec<String>>,
     /// Whether connections may be. Every message ends those that are open.
@@ -106,6 +108,7 @@ impl Proxy {
             client: Client::new(&roots),
             faults: Mutex::default(),
             torn: AtomicUsize::new(0),
+            asked: Mutex::default(),
             written: Mutex::default(),
             connected: watch::Sender::new(true),
         });
@@ -155,6 +158,11 @@ impl Proxy {
     /// How many watches were torn.
     pub fn torn(&self) -> usize {
         self.shared.torn.load(Ordering::SeqCst)
+    }
+
+    /// Every request so far: its method and URI.
+    pub fn asked(&self) -> Vec<String> {
+        lock(&self.shared.asked).clone()
     }
 
     /// How many status writes to objects of a kind in this namespace the API server has accepted.
@@ -247,6 +255,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
+    lock(&shared.asked).push(format!("{} {}", parts.method, parts.uri));
     let fault = shared.fault(&parts);
     let request = Request::from_parts(parts, body);
     match fault {

@@ -141,3 +141,43 @@ fn a_status_that_somebody_overwrote_is_put_right_and_foreign_conditions_stay() {
         "{object}"
     );
 }
+
+#[test]
+fn what_is_said_again_is_counted_on_the_event_that_said_it_first() {
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let ns = "status-again";
+    cluster.create_namespace(ns).unwrap();
+    let _daemon = installed.daemon("status-again");
+    cluster.apply(&reviews(ns, "v4")).unwrap();
+    // A type, a reason, and how often that was said.
+    let events = || -> Result<Vec<(String, i64)>> {
+        let list = read(cluster, ns, "events.events.k8s.io")?;
+        let about = list["items"].as_array().context("no items")?.iter();
+        let about = about.filter(|event| event["regarding"]["kind"] == "VirtualService");
+        let mut said: Vec<(String, i64)> = about
+            .map(|event| {
+                let reason = event["reason"].as_str().unwrap_or_default().to_owned();
+                (reason, event["series"]["count"].as_i64().unwrap_or(1))
+            })
+            .collect();
+        said.sort();
+        Ok(said)
+    };
+    for (subset, ready) in [
+        ("v4", "False"),
+        ("v1", "True"),
+        ("v4", "False"),
+        ("v1", "True"),
+    ] {
+        cluster.apply(&virtual_service(ns, subset)).unwrap();
+        wait_for_ready(cluster, ns, "virtualservice/reviews", ready);
+    }
+    let expected = [("Ready".to_owned(), 2), ("SubsetNotFound".to_owned(), 2)];
+    wait::until(SOON, "two events, each said twice", || {
+        let said = events()?;
+        ensure!(said == expected, "{said:?}");
+        Ok(())
+    })
+    .unwrap();
+}

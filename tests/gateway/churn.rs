@@ -1,7 +1,6 @@
 //! Gateways come, change and go in random order, while Helm upgrades the chart that owns the Service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use outrigger::api::kind::Kind;
 use outrigger::gateway::{Plan, plan};
@@ -12,30 +11,13 @@ use serde_json::Value;
 
 use super::chart::CHART;
 use super::{DEADLINE, Namespace, Port};
+use crate::random::{Random, SEED};
 
 const STEPS: u32 = 200;
-/// Repeats the steps of a run that failed.
-const SEED: &str = "OUTRIGGER_TEST_SEED";
 
 const GATEWAYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const NUMBERS: [u16; 10] = [80, 81, 443, 8080, 8088, 8089, 8090, 9000, 9001, 9002];
 const PROTOCOLS: [&str; 6] = ["HTTP", "HTTP", "HTTP", "GRPC", "HTTPS", "TCP"];
-
-/// A xorshift generator: the same seed gives the same steps.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 /// The ports in the chart's values besides those that are always there, and the type of the Service.
 type Release = (&'static [u16], &'static str);
@@ -127,16 +109,7 @@ fn check_helms_ports(edge: &Namespace, (extra, _): Release, known: &mut BTreeMap
 
 #[test]
 fn random_steps_of_gateways_and_helm_end_where_a_fresh_computation_does() {
-    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
-    let now = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis() as u64
-    };
-    let seed: u64 = seed.unwrap_or_else(now).max(1);
-    println!("{SEED}={seed}");
-    let mut random = Random(seed);
+    let (mut random, seed) = Random::new();
     let edge = Namespace::new("churn");
     let mut release = RELEASES[0];
     helm(&edge, "install", release);

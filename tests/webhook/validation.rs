@@ -147,7 +147,41 @@ fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
         "{said}"
     );
 
+    // What is applied conflicts with what is there.
+    for dry_run in [&["--dry-run=server"][..], &[]] {
+        let (applied, said) = apply(&cluster, &route("second", "v1", ""), dry_run);
+        assert!(applied && said.contains("Warning: [IST0109]"), "{said}");
+    }
+    // What is wrong already may be rolled back to and forth, and go.
+    let finalizer = r#"{"metadata":{"finalizers":["example.com/kept"]}}"#;
+    let patch = ["patch", "virtualservice/old", "--type=merge", "-p"];
+    let (kept, said) = kubectl(&cluster, &[&patch[..], &[finalizer]].concat(), "");
+    assert!(kept && !said.contains("Warning"), "{said}");
+    let (leaves, said) = kubectl(
+        &cluster,
+        &["delete", "virtualservice/old", "--wait=false"],
+        "",
+    );
+    assert!(leaves, "{said}");
+    let worse = r#"{"metadata":{"finalizers":[]},"spec":{"hosts":["*.*"]}}"#;
+    let (gone, said) = kubectl(&cluster, &[&patch[..], &[worse]].concat(), "");
+    assert!(gone && !said.contains("Warning"), "{said}");
+
     cluster.apply(RULE).unwrap();
+    // A subset that a route still uses goes, by an update and with its rule.
+    let lesser = RULE.replace("v1", "v2");
+    for dry_run in [&["--dry-run=server"][..], &[]] {
+        let (applied, said) = apply(&cluster, &lesser, dry_run);
+        let warned = said.contains("Warning: [IST0101] VirtualService default/sound: ");
+        assert!(applied && warned, "{said}");
+    }
+    cluster.apply(RULE).unwrap();
+    let dry_run = ["delete", "destinationrule/reviews", "--dry-run=server"];
+    let (deleted, said) = kubectl(&cluster, &dry_run, "");
+    assert!(
+        deleted && said.contains("Warning: [IST0101] VirtualService default/sound: "),
+        "{said}"
+    );
     let (deleted, said) = kubectl(&cluster, &["delete", "destinationrule/reviews"], "");
     assert!(
         deleted && said.contains("Warning: [IST0101] VirtualService default/sound: "),

@@ -8,6 +8,7 @@ mod chart;
 mod cli;
 mod control;
 mod crds;
+mod fuzz;
 mod gateway;
 mod layering;
 mod random;

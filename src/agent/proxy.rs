@@ -24,7 +24,7 @@ use super::client::Endpoint;
 use super::drain;
 use super::gateway::{Listeners, PORTS_FILE};
 use super::metrics::{Metrics, Own};
-use super::probes::AppProbes;
+use super::probes::{self, AppProbes};
 use super::settings::{ProxySettings, Role};
 use super::status::{self, Status};
 
@@ -115,8 +115,16 @@ fn status_of(settings: &ProxySettings, admin: &Endpoint) -> Result<Status> {
     let env = |name: &str| std::env::var(name).ok();
     let application = Application::read(&env);
     let probes = match env("ISTIO_KUBE_APP_PROBERS") {
-        Some(probers) => AppProbes::read(&probers, application, settings.status_port)
-            .context("ISTIO_KUBE_APP_PROBERS")?,
+        Some(probers) => {
+            let variable = "ISTIO_KUBE_APP_PROBERS";
+            for (path, reason) in probes::unreadable(&probers).context(variable)? {
+                warn!(
+                    path,
+                    reason, "this probe can't be read and will always fail"
+                );
+            }
+            AppProbes::read(&probers, application, settings.status_port).context(variable)?
+        }
         None => AppProbes::default(),
     };
     let own = Arc::new(Own::new(Instant::now()));

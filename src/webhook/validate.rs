@@ -86,7 +86,8 @@ impl Validator {
         Router::new().route(PATH, post(handle)).with_state(self)
     }
 
-    fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+    /// Answers one request, given its headers and whole body.
+    pub fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let review = match Review::read(headers, body) {
             Ok(review) => review,
             Err(error) => {

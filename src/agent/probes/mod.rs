@@ -65,6 +65,17 @@ struct Entry {
     failing: AtomicBool,
 }
 
+/// The probes of `ISTIO_KUBE_APP_PROBERS` that can't be carried out, by path, with the reason: they always fail.
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn unreadable(probers: &str) -> Result<Vec<(String, String)>, serde_json::Error> {
+    let originals = original::read(probers)?.into_iter();
+    Ok(originals
+        .filter_map(|(path, original)| Some((path, original.err()?)))
+        .collect())
+}
+
 /// All probes of the pod's application.
 #[derive(Debug, Default)]
 pub(super) struct AppProbes {

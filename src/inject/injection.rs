@@ -95,6 +95,9 @@ impl Injection<'_> {
         if chosen.iter().any(|name| templates.is_custom(name)) {
             check_shape(&pod, &chosen)?;
         }
+        if chosen.len() > 1 {
+            check_names(&alone, &chosen)?;
+        }
         Ok(Merged {
             pod,
             template: alone,
@@ -203,6 +206,25 @@ fn check_shape(pod: &Map<String, Value>, templates: &[&str]) -> Result<(), Error
         Err(error) => Err(Error::Templated {
             templates: templates.join(", "),
             error,
+        }),
+    }
+}
+
+/// A template for the native layout and one without it put the same container into different lists, which together are
+/// no pod.
+fn check_names(alone: &Map<String, Value>, templates: &[&str]) -> Result<(), Error> {
+    let [init, containers] = overrides::LISTS.map(|list| {
+        let items = alone.get("spec").and_then(|spec| spec.get(list));
+        items
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice)
+    });
+    let mut names = containers.iter().map(pod::name_of);
+    match names.find(|name| pod::find(init, name).is_some()) {
+        None => Ok(()),
+        Some(name) => Err(Error::InBothLists {
+            templates: templates.join(", "),
+            container: name.to_owned(),
         }),
     }
 }

@@ -112,6 +112,17 @@ pub enum Error {
         /// What is wrong with the pod.
         error: ShapeError,
     },
+    /// Templates that cannot be run together.
+    #[error(
+        "templates {templates}: one puts the container {container:?} into containers and another into initContainers, \
+         choose one of them"
+    )]
+    InBothLists {
+        /// The templates that were run.
+        templates: String,
+        /// The container.
+        container: String,
+    },
     /// The saved overrides cannot be read.
     #[error("{}", .0)]
     Overrides(String),
@@ -124,7 +135,9 @@ impl Error {
             Self::Shape(_) => "malformed-pod",
             Self::Annotations(_) => "invalid-annotation",
             Self::UnknownTemplate(_) => "unknown-template",
-            Self::Template(_) | Self::Templated { .. } => "invalid-template",
+            Self::Template(_) | Self::Templated { .. } | Self::InBothLists { .. } => {
+                "invalid-template"
+            }
             Self::Overrides(_) => "invalid-overrides",
         }
     }

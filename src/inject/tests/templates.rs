@@ -214,3 +214,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn templates_that_put_the_proxy_into_different_lists_are_refused_together() {
+    let pod = asking("sidecar,gateway", json!({}));
+    assert_eq!(
+        denial(&config(), &pod),
+        "templates sidecar, gateway: one puts the container \"istio-proxy\" into containers and another into \
+         initContainers, choose one of them"
+    );
+    let classic = config_of(Value::Null, Value::Null, false);
+    assert_eq!(
+        names(&injected(&classic, &pod), "containers"),
+        ["app", "istio-proxy"]
+    );
+}

@@ -11,6 +11,7 @@ mod client;
 mod drain;
 mod gateway;
 mod metrics;
+mod places;
 mod probe;
 mod probes;
 mod proxy;
@@ -21,4 +22,5 @@ mod tls;
 
 pub use bootstrap::{Stack, bootstrap};
 pub use gateway::{listeners, read_ports};
+pub use probes::unreadable as unreadable_probes;
 pub use settings::{ProxySettings, Role};

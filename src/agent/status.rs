@@ -22,10 +22,12 @@ use tracing::{debug, warn};
 use super::client::Endpoint;
 use super::drain;
 use super::metrics::{self, Metrics, Own};
+use super::places::{Place, Places};
 use super::probes::AppProbes;
 use super::settings::Role;
 
-/// Enough for probes, metrics and hooks together.
+/// Enough for probes, metrics and hooks together. Who finds no place takes one from a client that has asked nothing, or
+/// has the most.
 const MOST_CONNECTIONS: usize = 64;
 /// How long a client may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ pub(super) struct Status {
     own: Arc<Own>,
     draining: AtomicBool,
     quit: Notify,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Places for what may take longer than any other connection: hooks, and probes with a long `timeoutSeconds`.
     long: Semaphore,
 }
@@ -80,7 +82,7 @@ impl Status {
             own,
             draining: AtomicBool::new(false),
             quit: Notify::new(),
-            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS + long)),
+            places: Places::new(MOST_CONNECTIONS + long),
             long: Semaphore::new(long),
         }
     }
@@ -100,13 +102,15 @@ impl Status {
     /// Serves for ever.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<()> {
         loop {
-            let slot = self.connections.clone().acquire_owned().await?;
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let place = self.places.take(peer.ip().to_canonical()).await;
                     let status = self.clone();
                     tokio::spawn(async move {
-                        status.connection(stream, peer).await;
-                        drop(slot);
+                        tokio::select! {
+                            () = place.lost() => debug!(%peer, "connection to the agent's port: its place went to another client"),
+                            () = status.connection(stream, peer, &place) => {}
+                        }
                     });
                 }
                 Err(error) => {
@@ -118,11 +122,12 @@ impl Status {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, place: &Place) {
         // Known once the request is: how many seconds its answer may take.
         let allowed = AtomicU64::new(0);
         let service = service_fn(|request: Request<Incoming>| {
             let allowed = &allowed;
+            place.asked();
             async move {
                 let answer = self.answer(&request, peer.ip().to_canonical(), allowed);
                 Ok::<_, Infallible>(answer.await)
@@ -253,6 +258,89 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+    use tokio::time::timeout;
+
+    use super::super::application::Application;
+
+    /// A probe that takes longer than the test.
+    const SLOW: &str = "/app-health/app/readyz";
+
+    /// The agent's port, with an Envoy and an application that take connections and say nothing.
+    async fn port() -> (SocketAddr, TcpListener) {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent_port = silent.local_addr().unwrap().port();
+        let admin = Endpoint::local(silent_port);
+        let application = Application::read(&|name| {
+            (name == "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION").then(|| "true".to_owned())
+        });
+        let probe = serde_json::json!({ "httpGet": { "port": silent_port }, "timeoutSeconds": 25 });
+        let probes = serde_json::json!({ SLOW: probe }).to_string();
+        let probes = AppProbes::read(&probes, application, 15020).unwrap();
+        let own = Arc::new(Own::new(std::time::Instant::now()));
+        let metrics = Metrics::new(admin.clone(), application, None, 15020, own.clone());
+        let status = Status::new(admin, Role::Sidecar, probes, metrics, own);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(Arc::new(status).serve(listener));
+        (address, silent)
+    }
+
+    async fn connect(from: &str, port: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        socket.connect(port).await.unwrap()
+    }
+
+    async fn ask(from: &str, port: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = connect(from, port).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// How many of the connections have ended.
+    async fn ended(connections: &mut [TcpStream]) -> usize {
+        let mut ended = 0;
+        for connection in connections {
+            let read = timeout(Duration::ZERO, connection.read(&mut [0; 64])).await;
+            ended += usize::from(matches!(read, Ok(Ok(0) | Err(_))));
+        }
+        ended
+    }
+
+    #[tokio::test]
+    async fn who_connects_and_asks_nothing_keeps_no_one_out() {
+        let (port, _silent) = port().await;
+        let mut idle = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            idle.push(connect("127.0.0.2", port).await);
+        }
+        for asked in 1..=3 {
+            let mut answer = String::new();
+            let mut probe = ask("127.0.0.3", port, "/nothing").await;
+            probe.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+            // It took a place from one of them, and did not wait until they all had to go.
+            assert!(ended(&mut idle).await <= asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_much_that_takes_long_keeps_no_other_client_out() {
+        let (port, _silent) = port().await;
+        let mut slow = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            slow.push(ask("127.0.0.2", port, SLOW).await);
+        }
+        let mut answer = String::new();
+        let mut probe = ask("127.0.0.3", port, "/nothing").await;
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert_eq!(ended(&mut slow).await, 1);
+    }
 
     #[test]
     fn what_the_sidecar_passes_on_from_other_pods_does_not_count_as_the_own_pod() {

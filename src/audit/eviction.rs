@@ -84,6 +84,8 @@ pub struct History {
     controllers: BTreeMap<String, Attempt>,
     /// When pods were evicted in the last minute.
     recent: VecDeque<Timestamp>,
+    /// Until when nothing is evicted, because another leader may just have used the budget.
+    quiet_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +102,12 @@ impl History {
     pub fn given_up(&self) -> usize {
         let attempts = self.controllers.values();
         attempts.filter(|attempt| attempt.given_up).count()
+    }
+
+    /// Notes that this replica leads from `now` on. What another leader evicted is not known, so nothing is evicted until
+    /// that no longer counts: however often the Lease changes hands, the budget of a minute is kept.
+    pub fn begin_term(&mut self, now: Timestamp) {
+        self.quiet_until = Some(now + MINUTE);
     }
 
     /// Notes that an eviction was asked for, whether or not it was granted: a refusal is not asked again at once.
@@ -173,6 +181,12 @@ pub fn plan(
         .filter(|candidate| history.gives_up(candidate))
         .map(Candidate::stop)
         .collect();
+    if history.quiet_until.is_some_and(|until| now < until) {
+        return Plan {
+            stops,
+            ..Plan::default()
+        };
+    }
     let unsettled = unsettled(world);
     let mut evictions: BTreeMap<&str, Eviction> = BTreeMap::new();
     for candidate in &candidates {

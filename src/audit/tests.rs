@@ -405,6 +405,27 @@ fn no_more_than_the_budget_is_evicted_in_a_minute() {
 }
 
 #[test]
+fn a_new_leader_waits_until_the_budget_of_the_one_before_is_over() {
+    let of = owner("apps/v1", "ReplicaSet", "rs");
+    let world = shop([pod(
+        "pod",
+        json!({ "metadata": { "ownerReferences": [of] } }),
+    )]);
+    let mut history = History::default();
+    history.begin_term(after(100));
+    let evicted = |history: &mut History, seconds| {
+        let plan = evict(&world, history, EVERYTHING, after(seconds));
+        names(&plan).len()
+    };
+    assert_eq!(evicted(&mut history, 101), 0);
+    assert_eq!(evicted(&mut history, 159), 0);
+    assert_eq!(evicted(&mut history, 160), 1);
+    // The Lease was lost and gained meanwhile.
+    history.begin_term(after(300));
+    assert_eq!(evicted(&mut history, 301), 0);
+}
+
+#[test]
 fn a_pod_that_comes_back_as_it_was_ends_the_evictions_of_its_controller_and_says_so_once() {
     let mut world = shop([pod("web-1", json!({})), pod("web-2", json!({}))]);
     let mut history = History::default();

@@ -67,6 +67,8 @@ pub struct Healer {
     announcements: Announcements,
     limits: Limits,
     history: History,
+    /// Whether this replica led at the last look.
+    leads: bool,
     /// By uid, the namespaces whose labels contradict each other, and how: each is news once.
     contradictory: BTreeMap<String, String>,
     metrics: Metrics,
@@ -152,6 +154,7 @@ impl Healer {
             announcements,
             limits,
             history: History::default(),
+            leads: false,
             contradictory: BTreeMap::new(),
             metrics: Metrics::register(registry),
         }
@@ -185,7 +188,12 @@ impl Healer {
         if !self.leadership.is_held() {
             self.metrics.count(&[]);
             self.contradictory.clear();
+            self.leads = false;
             return;
+        }
+        if !self.leads {
+            self.leads = true;
+            self.history.begin_term(Timestamp::now());
         }
         let snapshot = Arc::clone(&self.sources.snapshots.borrow_and_update());
         let config = Arc::clone(&self.sources.config.borrow_and_update());

@@ -43,21 +43,8 @@ pub fn expect(
     namespace: &str,
     surroundings: &Surroundings<'_>,
 ) -> Option<Expectation> {
-    let values = &config.values;
-    // As in the webhook configuration: the control plane is never asked about its own pods.
-    if namespace == values.global.istio_namespace {
-        return None;
-    }
     let view = Pod::new(pod, namespace).ok()?;
-    let install = Install {
-        revision: &values.revision,
-        by_default: values.sidecar_injector_webhook.enable_namespaces_by_default,
-    };
-    let nothing = BTreeMap::new();
-    let labels = surroundings
-        .namespace
-        .map_or(&nothing, |namespace| &namespace.labels);
-    let called = namespace::called(install, labels, &view.labels_owned());
+    let called = called(config, &view, namespace, surroundings);
     if called == Match::No {
         return None;
     }
@@ -69,6 +56,29 @@ pub fn expect(
         native: wants_native(config, &view),
         images: images(config, pod, &view, surroundings),
     })
+}
+
+/// Which part of the webhook configuration makes the API server ask about a pod.
+pub fn called(
+    config: &Config,
+    pod: &Pod<'_>,
+    namespace: &str,
+    surroundings: &Surroundings<'_>,
+) -> Match {
+    let values = &config.values;
+    // As in the webhook configuration: the control plane is never asked about its own pods.
+    if namespace == values.global.istio_namespace {
+        return Match::No;
+    }
+    let install = Install {
+        revision: &values.revision,
+        by_default: values.sidecar_injector_webhook.enable_namespaces_by_default,
+    };
+    let nothing = BTreeMap::new();
+    let labels = surroundings
+        .namespace
+        .map_or(&nothing, |namespace| &namespace.labels);
+    namespace::called(install, labels, &pod.labels_owned())
 }
 
 fn images(

@@ -24,12 +24,16 @@ use kube::{
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{events::NOTE_LIMIT, owners::Owners, pace::Pace};
-use crate::{audit::notes, world::Controller};
+use super::{
+    events::NOTE_LIMIT,
+    owners::{Owners, Unproven},
+    pace::Pace,
+};
+use crate::{analysis::Snapshot, audit::notes, world::Controller};
 
 /// How many may wait.
 const QUEUE: usize = 1024;
@@ -150,13 +154,19 @@ pub struct Announcer {
     said: Arc<Mutex<HashSet<u64>>>,
     written: Counter,
     failed: Counter,
+    unproven: Counter,
 }
 
 impl Announcer {
-    /// A writer that reports as `instance` (the pod's name), and what feeds it.
-    pub fn new(client: Client, instance: String, registry: &mut Registry) -> (Self, Announcements) {
+    /// A writer that reports as `instance` (the pod's name), and what feeds it. `snapshots` have the pods that are there.
+    pub fn new(
+        client: Client,
+        instance: String,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        registry: &mut Registry,
+    ) -> (Self, Announcements) {
         let registry = registry.sub_registry_with_prefix("announcements");
-        let [written, failed, dropped] = [
+        let [written, failed, unproven, dropped] = [
             (
                 "written",
                 "Events written on owners of pods and on namespaces",
@@ -164,6 +174,10 @@ impl Announcer {
             (
                 "failed",
                 "Events on owners of pods and on namespaces that could not be written",
+            ),
+            (
+                "unproven",
+                "Events not written because the workload that a caller of the webhook named is not known to exist",
             ),
             (
                 "dropped",
@@ -178,13 +192,14 @@ impl Announcer {
         let (sender, queue) = mpsc::channel(QUEUE);
         let said = Arc::<Mutex<HashSet<u64>>>::default();
         let announcer = Self {
-            owners: Owners::new(client.clone()),
+            owners: Owners::new(client.clone(), snapshots),
             client,
             instance,
             queue,
             said: Arc::clone(&said),
             written,
             failed,
+            unproven,
         };
         let announcements = Announcements {
             sender,
@@ -212,8 +227,13 @@ impl Announcer {
                 written = self.write(&announcement) => written,
             };
             if let Err(error) = written {
-                self.failed.inc();
                 lock(&self.said).remove(&identity);
+                if let WriteError::Unproven(why) = &error {
+                    self.unproven.inc();
+                    tracing::debug!(reason = announcement.reason, about = ?announcement.about, %why, "nothing is said");
+                    continue;
+                }
+                self.failed.inc();
                 tracing::warn!(reason = announcement.reason, about = ?announcement.about, %error, "cannot write an event");
             }
         }
@@ -225,7 +245,7 @@ impl Announcer {
             About::Workload {
                 namespace,
                 controller,
-            } => self.owners.topmost(namespace, controller).await,
+            } => self.owners.topmost(namespace, controller).await?,
         };
         let event = self.event(announcement, about, Timestamp::now());
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
@@ -285,6 +305,8 @@ impl Announcer {
 
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error("the API server did not answer within {WRITE_TIME:?}")]

@@ -1,9 +1,11 @@
 //! The wiring of `outriggerd`: the only place where its parts meet.
 
+mod engine;
 mod pods;
 mod uninstall;
+mod webhooks;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use kube::{
@@ -11,44 +13,31 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use prometheus_client::registry::Registry;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     admin,
     args::Args,
     config::{self, Config},
     debug, logs,
-    readiness::{Readiness, Task},
-    self_check::{self, SelfCheck},
+    readiness::Readiness,
     shutdown::{self, Shutdown, Signals},
     tasks::Tasks,
 };
 use crate::{
-    analysis::Snapshot,
-    api::kind::Kind,
     inject,
     kubernetes::{
-        cabundle::{self, CaBundle, Configuration, Published},
-        certificates::{self, Certificates, Served},
-        engine::{self, Engine},
-        events::{EventWriter, Notices},
-        healer::{Answers, Sources},
-        lease::{self, Election, Leadership},
-        nodes, removal,
-        services::ServiceWriter,
-        status::{self, StatusWriter},
-        watch::{self as watches, Definitions, Input, Source, States, Watch},
+        healer::Sources,
+        lease::{self, Election},
+        nodes, status,
     },
-    webhook,
+    webhook::{inject::Injector, validate::Validator},
 };
 
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the API server may be silent on a connection before that is given up: longer than it may be on an idle
-/// watch, which is [`watches::LIFE`].
+/// watch, which is [`LIFE`](crate::kubernetes::watch::LIFE).
 const SILENCE: Duration = Duration::from_secs(90);
 
 /// Runs the control plane until a signal ends it.
@@ -148,13 +137,6 @@ struct App {
     tasks: Tasks,
 }
 
-/// The certificates of the webhooks, and what the API server knows of them.
-struct WebhookTrust {
-    served: Arc<Served>,
-    certificates: watch::Receiver<certificates::State>,
-    configurations: [self_check::Configuration; 2],
-}
-
 impl App {
     fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shutdown.clone().requested()
@@ -172,21 +154,14 @@ impl App {
         let (snapshots, states) = self.start_engine(&config, &leadership);
         let trust = self.start_certificates(&leadership);
         let injection = self.start_injection(config)?;
-        let announcements = self.start_announcer();
+        let announcements = self.start_announcer(snapshots.clone());
         let notices = self.start_notices(announcements.clone());
-        let complete = move || status::can_judge(&states.borrow());
-        let router = webhook::inject::Injector::new(injection.clone(), &mut self.registry)
+        let injector = Injector::new(injection.clone(), &mut self.registry)
             .with_snapshots(snapshots.clone())
-            .with_notices(notices)
-            .router()
-            .merge(
-                webhook::validate::Validator::new(
-                    snapshots.clone(),
-                    Arc::new(complete),
-                    &mut self.registry,
-                )
-                .router(),
-            );
+            .with_notices(notices);
+        let complete = move || status::can_judge(&states.borrow());
+        let validator = Validator::new(snapshots.clone(), Arc::new(complete), &mut self.registry);
+        let router = injector.router().merge(validator.router());
         let answers = self.start_webhooks(listeners.webhook, trust, router);
         let sources = Sources {
             snapshots: snapshots.clone(),
@@ -220,190 +195,6 @@ impl App {
         receiver
     }
 
-    /// Watches, the engine that they feed, and the writers that it feeds.
-    fn start_engine(
-        &mut self,
-        config: &watch::Receiver<Arc<Config>>,
-        leadership: &Leadership,
-    ) -> (watch::Receiver<Arc<Snapshot>>, watch::Receiver<States>) {
-        let (inputs, queue) = mpsc::channel(engine::QUEUE);
-        let states = watch::Sender::new(States::new());
-        let metrics = watches::Metrics::register(&mut self.registry);
-        let definitions = Definitions::default();
-        let namespaces = self.args.credential_namespaces();
-        let secrets = namespaces
-            .iter()
-            .map(|namespace| Source::secrets(namespace));
-        let sources: Vec<Source> = Kind::cluster_wide()
-            .map(Source::from)
-            .chain(secrets)
-            .collect();
-        for source in sources.clone() {
-            let (client, inputs) = (self.client.clone(), inputs.clone());
-            let states = states.clone();
-            let name = format!("watch of {source}");
-            let is_config = source.kind == Kind::ConfigMap;
-            let mut watch = Watch::new(client, source, inputs, states, &definitions, &metrics);
-            if is_config {
-                // Of all ConfigMaps only the one with the injector's values says anything.
-                watch = watch.only(&self.args.namespace, &self.args.of_revision("outrigger"));
-            }
-            self.tasks.spawn(name, watch.run(self.ending()));
-        }
-        let settings = config.borrow().settings.clone();
-        let forwarding = forward_settings(config.clone(), inputs.clone(), self.ending());
-        self.tasks.spawn("settings", forwarding);
-        let mut engine = Engine::new(queue, settings, sources, &mut self.registry);
-        let snapshots = engine.snapshots();
-        if self.args.revision.is_empty() {
-            self.start_writers(&mut engine, inputs, leadership);
-        }
-        self.tasks.spawn("engine", engine.run(self.ending()));
-        let waiting = self.readiness.block("watches", "the first lists");
-        let report = report_watches(
-            states.subscribe(),
-            snapshots.clone(),
-            waiting,
-            self.readiness.clone(),
-            self.ending(),
-        );
-        self.tasks.spawn("report of watches", report);
-        (snapshots, states.subscribe())
-    }
-
-    /// Status, ports of gateways, and events, which only the default revision writes.
-    fn start_writers(
-        &mut self,
-        engine: &mut Engine,
-        inputs: mpsc::Sender<Input>,
-        leadership: &Leadership,
-    ) {
-        let (events, notices) = EventWriter::new(
-            self.client.clone(),
-            self.args.identity(),
-            leadership.clone(),
-            &mut self.registry,
-        );
-        self.start_status(engine, leadership, notices.clone());
-        let services = ServiceWriter::new(
-            self.client.clone(),
-            engine.changes(),
-            inputs,
-            leadership.clone(),
-            notices,
-            &mut self.registry,
-        );
-        self.tasks
-            .spawn("gateway Services", services.run(self.ending()));
-        self.tasks.spawn("events", events.run(self.ending()));
-    }
-
-    /// The status writer, or what removes its work where it is switched off.
-    fn start_status(&mut self, engine: &mut Engine, leadership: &Leadership, notices: Notices) {
-        if !self.args.write_status {
-            let clearing =
-                removal::keep_clear(self.client.clone(), leadership.clone(), self.ending());
-            self.tasks.spawn("removal of status", clearing);
-            return;
-        }
-        let status = StatusWriter::new(
-            self.client.clone(),
-            engine.changes(),
-            leadership.clone(),
-            notices,
-            &mut self.registry,
-        );
-        self.tasks.spawn("status", status.run(self.ending()));
-    }
-
-    /// The webhooks' certificates, and their roots in the webhook configurations.
-    fn start_certificates(&mut self, leadership: &Leadership) -> WebhookTrust {
-        let settings = certificates::Settings {
-            namespace: self.args.namespace.clone(),
-            name: self.args.secret_name.clone(),
-            names: self.args.certificate_names(),
-        };
-        let (keeper, served, certificates) = Certificates::new(
-            self.client.clone(),
-            settings,
-            leadership.clone(),
-            &mut self.registry,
-        );
-        self.tasks.spawn("certificates", keeper.run(self.ending()));
-        let metrics = cabundle::Metrics::register(&mut self.registry);
-        let configurations = [
-            (Configuration::Mutating, self.args.mutating_webhook()),
-            (Configuration::Validating, self.args.validating_webhook()),
-        ]
-        .map(|(kind, name)| {
-            let published = self.start_ca_bundle(kind, &name, leadership, &certificates, &metrics);
-            let name = format!("{} {name}", kind.kind());
-            self_check::Configuration { name, published }
-        });
-        WebhookTrust {
-            served,
-            certificates,
-            configurations,
-        }
-    }
-
-    fn start_ca_bundle(
-        &mut self,
-        kind: Configuration,
-        name: &str,
-        leadership: &Leadership,
-        certificates: &watch::Receiver<certificates::State>,
-        metrics: &cabundle::Metrics,
-    ) -> watch::Receiver<Published> {
-        let (keeper, published) = CaBundle::new(
-            self.client.clone(),
-            kind,
-            name.to_owned(),
-            self.args.of_revision("outrigger-webhooks"),
-            leadership.clone(),
-            certificates.clone(),
-            metrics.clone(),
-        );
-        self.tasks
-            .spawn(format!("caBundle of {name}"), keeper.run(self.ending()));
-        published
-    }
-
-    /// The webhook server, and the check that it can be called, whose answer is returned.
-    fn start_webhooks(
-        &mut self,
-        listener: TcpListener,
-        trust: WebhookTrust,
-        router: axum::Router,
-    ) -> Answers {
-        let [injection, _] = &trust.configurations;
-        let published = injection.published.clone();
-        let check = SelfCheck {
-            address: reachable(listener.local_addr().unwrap_or(self.args.webhook_addr)),
-            server_name: self.args.server_name(),
-            certificates: trust.certificates,
-            configurations: trust.configurations,
-        };
-        let waiting = self.readiness.block("webhooks", "their certificates");
-        let gauge = self_check::register(&mut self.registry);
-        let checked = gauge.clone();
-        let checking = check.run(waiting, self.readiness.clone(), gauge, self.ending());
-        self.tasks.spawn("self-check", checking);
-
-        let tls = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_cert_resolver(trust.served);
-        let serving = webhook::server::serve(
-            listener,
-            Arc::new(tls),
-            router,
-            webhook::server::Limits::default(),
-            self.ending(),
-        );
-        self.tasks.spawn("webhooks", serving);
-        Arc::new(move || checked.get() == 1 && matches!(*published.borrow(), Published::Bundles(_)))
-    }
-
     /// The settings of injection, which depend on what the nodes can.
     fn start_injection(
         &mut self,
@@ -422,82 +213,4 @@ impl App {
         self.tasks.spawn("injection", following);
         Ok(injection)
     }
-}
-
-/// Hands new settings to the engine.
-async fn forward_settings(
-    mut config: watch::Receiver<Arc<Config>>,
-    inputs: mpsc::Sender<Input>,
-    shutdown: impl Future<Output = ()>,
-) {
-    let forward = async {
-        while config.changed().await.is_ok() {
-            let settings = config.borrow_and_update().settings.clone();
-            if inputs.send(Input::Settings(settings)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = shutdown => {}
-        () = forward => {}
-    }
-}
-
-/// Where this process itself reaches what listens on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
-}
-
-/// Tells `/readyz` how far the watches have come, until the first Snapshot is there, and what may not be read.
-async fn report_watches(
-    mut states: watch::Receiver<States>,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    waiting: Task,
-    readiness: Readiness,
-    shutdown: impl Future<Output = ()>,
-) {
-    let mut shutdown = std::pin::pin!(shutdown);
-    let mut waiting = Some(waiting);
-    loop {
-        let now = states.borrow_and_update().clone();
-        for (source, state) in &now {
-            let denied = matches!(state, watches::State::Denied(_));
-            let consequence = match source.namespace {
-                Some(_) => "what names them is not checked",
-                None => "no status is written while verdicts need it",
-            };
-            let remark = denied.then(|| format!("{state}; {consequence}"));
-            readiness.remark(&source.to_string(), remark);
-        }
-        if let Some(task) = &waiting {
-            task.note(unlisted(&now));
-        }
-        tokio::select! {
-            () = &mut shutdown => return,
-            Ok(()) = states.changed() => {}
-            Ok(()) = snapshots.changed(), if waiting.is_some() => waiting = None,
-        }
-    }
-}
-
-/// The kinds that are not listed yet, and why.
-fn unlisted(states: &States) -> String {
-    let unlisted = states
-        .iter()
-        .filter(|(_, state)| matches!(state, watches::State::Waiting | watches::State::Failing(_)));
-    let texts: Vec<String> = unlisted
-        .map(|(source, state)| format!("{source} {state}"))
-        .collect();
-    if texts.is_empty() {
-        return "the first snapshot".to_owned();
-    }
-    texts.join(", ")
 }

@@ -26,7 +26,9 @@ use crate::{
     analysis::Snapshot,
     audit,
     inject::{
-        self, Config, Outcome, patch,
+        self, Config, Outcome, expectation,
+        namespace::Match,
+        patch,
         pod::Pod,
         surprises::{Concern, Surprise},
         surroundings::Surroundings,
@@ -191,6 +193,9 @@ impl Injector {
         if !is_name(namespace) || owner.is_some_and(|name| !name.is_some_and(is_name)) {
             return;
         }
+        if !self.is_asked_about(&view, namespace) {
+            return;
+        }
         let notice = OwnerNotice {
             namespace: namespace.to_owned(),
             pod: name_of(pod).to_owned(),
@@ -201,6 +206,22 @@ impl Injector {
         if notices.try_send(notice).is_err() {
             self.metrics.notices_dropped.inc();
         }
+    }
+}
+
+impl Injector {
+    /// Whether the API server asks about such a pod. Whoever else asks shall not be able to have anything said in
+    /// namespaces that are no business of injection.
+    fn is_asked_about(&self, pod: &Pod<'_>, namespace: &str) -> bool {
+        let Some(snapshots) = &self.snapshots else {
+            return true;
+        };
+        let snapshot = Arc::clone(&snapshots.borrow());
+        let surroundings = audit::surroundings(snapshot.world(), namespace);
+        // A namespace that was made a moment ago may not be known yet.
+        surroundings.namespace.is_none()
+            || expectation::called(&self.config.borrow(), pod, namespace, &surroundings)
+                != Match::No
     }
 }
 

@@ -11,7 +11,7 @@ use super::daemon::Daemon;
 use super::mesh::{Mesh, deployment, pod};
 use super::*;
 
-/// The notes of the Events of a reason about an object.
+/// The notes of the Events of a reason about an object. What is said again in the next hour counts once.
 fn notes(mesh: &Mesh, namespace: &str, kind: &str, name: &str, reason: &str) -> Vec<String> {
     let text = mesh
         .cluster
@@ -22,9 +22,19 @@ fn notes(mesh: &Mesh, namespace: &str, kind: &str, name: &str, reason: &str) -> 
         let about = &event["regarding"];
         about["kind"] == kind && about["name"] == name && event["reason"] == reason
     });
-    of_it
-        .map(|event| event["note"].as_str().unwrap().to_owned())
-        .collect()
+    // Up to the hour, as in 2030-01-01T00.
+    let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+    let mut said: Vec<(String, String)> = of_it
+        .map(|event| {
+            (
+                text(event, "note"),
+                text(event, "eventTime")[..13].to_owned(),
+            )
+        })
+        .collect();
+    said.sort();
+    said.dedup_by(|later, earlier| later.0 == earlier.0 && later.1 != earlier.1);
+    said.into_iter().map(|(note, _)| note).collect()
 }
 
 /// Waits for the one Event of a reason about an object, and returns its note.
@@ -145,6 +155,40 @@ fn a_namespace_whose_labels_contradict_each_other_is_told_once_for_each_change()
         (count == 2).then_some(()).ok_or(count)
     })
     .unwrap();
+}
+
+#[test]
+fn nothing_is_said_about_workloads_that_are_not_shown_to_exist() {
+    let mesh = Mesh::exclusive();
+    let ns = "claims";
+    mesh.namespace(ns, &["injection=enabled"]);
+    let replica = mesh.replica("claims", &[]);
+    mesh.balancer.set(&[&replica]);
+    wait_until_known(&mesh, &replica, ns);
+    let (_, real) = deployment(&mesh, ns, "real");
+    let denied = |name: &str, owner: &Value| {
+        let mut pod = pod(ns, name, Some(owner));
+        pod["metadata"]["annotations"] = json!({ "sidecar.istio.io/proxyCPU": "much" });
+        mesh.create(&pod, false).unwrap_err();
+    };
+    let mut absent = real.clone();
+    absent["metadata"]["name"] = json!("absent");
+    denied("of-none", &absent);
+    let mut earlier = real.clone();
+    earlier["metadata"]["uid"] = json!("00000000-0000-4000-8000-000000000000");
+    denied("of-an-earlier-one", &earlier);
+    let mut custom = real.clone();
+    custom["apiVersion"] = json!("example.com/v1");
+    custom["kind"] = json!("Rollout");
+    denied("of-another-kind", &custom);
+    // Said in order.
+    denied("of-the-real-one", &real);
+    wait_for_note(&mesh, ns, "Deployment", "real", "InjectionDenied");
+    replica.wait_for_metric("outrigger_announcements_unproven_total", 3.0);
+    let text = mesh
+        .cluster
+        .kubectl(&["get", "events.events.k8s.io", "-n", ns, "-o", "name"]);
+    assert_eq!(text.unwrap().lines().count(), 1);
 }
 
 /// Says that a pod runs and is ready, as a kubelet would.

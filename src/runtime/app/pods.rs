@@ -1,11 +1,14 @@
 //! What is said about pods, and done about those that are there: the webhook's notices and the healer become
 //! announcements.
 
+use std::sync::Arc;
+
 use serde::Deserialize as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::App;
 use crate::{
+    analysis::Snapshot,
     kubernetes::{
         announcements::{About, Announcement, Announcements, Announcer, Repeat},
         healer::{Healer, Sources},
@@ -20,10 +23,14 @@ const NOTICES: usize = 1024;
 
 impl App {
     /// Events on owners of pods and on namespaces.
-    pub(super) fn start_announcer(&mut self) -> Announcements {
+    pub(super) fn start_announcer(
+        &mut self,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> Announcements {
         let (announcer, announcements) = Announcer::new(
             self.client.clone(),
             self.args.identity(),
+            snapshots,
             &mut self.registry,
         );
         self.tasks

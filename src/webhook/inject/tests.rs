@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{api::mesh::MeshConfig, inject::values::Values};
+use crate::{api::mesh::MeshConfig, inject::values::Values, world::World};
 
 fn injector() -> Injector {
     let values = Values::over_defaults(&Value::Null).unwrap();
@@ -62,6 +62,36 @@ fn owners_are_told_only_where_namespace_and_owner_have_names_that_objects_can_ha
         assert!(!told("shop", owner.clone()), "{owner}");
     }
     assert!(!told("shop", json!("x".repeat(254))));
+}
+
+#[test]
+fn owners_are_told_only_where_the_api_server_asks_about_such_pods() {
+    let mut world = World::default();
+    for (name, labels) in [
+        ("shop", json!({ "istio-injection": "enabled" })),
+        ("plain", json!({})),
+        ("off", json!({ "istio-injection": "disabled" })),
+    ] {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels },
+        });
+        world.apply(&namespace).unwrap();
+    }
+    let snapshots = watch::Sender::new(Arc::new(Snapshot::new(world))).subscribe();
+    let told = |namespace: &str| {
+        let (sender, mut notices) = mpsc::channel(1);
+        let injector = injector()
+            .with_snapshots(snapshots.clone())
+            .with_notices(sender);
+        let mut pod = pod();
+        pod["spec"]["securityContext"] = json!({ "runAsUser": 1337 });
+        let mut question = question(&pod);
+        question["request"]["namespace"] = json!(namespace);
+        ask(&injector, question.to_string().as_bytes());
+        notices.try_recv().is_ok()
+    };
+    let known = ["shop", "plain", "off", "just-made"].map(told);
+    assert_eq!(known, [true, false, false, true]);
 }
 
 #[test]

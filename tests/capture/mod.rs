@@ -5,6 +5,7 @@ mod explain;
 mod faults;
 mod gateway;
 mod hand;
+mod invalid;
 mod machine;
 mod pod;
 mod proxy;

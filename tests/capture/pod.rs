@@ -65,8 +65,9 @@ pub struct Pod {
     holder: Child,
     /// Its first process, as seen from here.
     init: u32,
+    /// Its IPv4 address; none that it has, of [`Pod::ipv6_pair`].
     pub address: String,
-    /// Its address of the other family, where [`Pod::dual_stack_pair`] gave it one.
+    /// Its IPv6 address, where [`Pod::dual_stack_pair`] or [`Pod::ipv6_pair`] gave it one.
     pub address_v6: String,
 }
 
@@ -94,6 +95,19 @@ impl Pod {
         let pods = Self::pair();
         for pod in &pods {
             pod.ip(&format!("addr add {}/64 dev eth0 nodad\n", pod.address_v6));
+        }
+        pods
+    }
+
+    /// Two pods that reach each other over IPv6 alone.
+    pub fn ipv6_pair() -> [Self; 2] {
+        let pods = [Self::start("10.77.0.1"), Self::start("10.77.0.2")];
+        Self::link(&pods, "eth0");
+        for pod in &pods {
+            pod.ip(&format!(
+                "link set eth0 up\naddr add {}/64 dev eth0 nodad\n",
+                pod.address_v6
+            ));
         }
         pods
     }

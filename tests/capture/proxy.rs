@@ -286,6 +286,39 @@ fn an_ipv6_connection_enters_both_proxies_and_arrives_where_it_was_going() {
 }
 
 #[test]
+fn a_pod_that_has_ipv6_alone_is_captured_proxied_and_probed() {
+    let Ok(()) = requires::network_namespaces() else {
+        return;
+    };
+    let [client, server] = Pod::ipv6_pair();
+    let probers = r#"{"/app-health/app/livez":{"tcpSocket":{"port":9080}},
+        "/app-health/closed/livez":{"tcpSocket":{"port":9081}}}"#;
+    let _proxies = [&client, &server].map(|pod| {
+        pod.capture(&[]);
+        let env = [
+            ("INSTANCE_IP", pod.address_v6.as_str()),
+            ("ISTIO_KUBE_APP_PROBERS", probers),
+        ];
+        pod.proxy("sidecar", &[], &env)
+    });
+    let _server = server.serve_on("::", 9080);
+    let address = &server.address_v6;
+    let answer = client.connect(APPLICATION, address, 9080).unwrap();
+    assert_eq!(answer, "from ::6 to fd77::2:9080\n");
+    assert_eq!((client.counter(OUTBOUND), server.counter(INBOUND)), (1, 1));
+    for (path, status) in [
+        ("/healthz/ready", 200),
+        ("/stats/prometheus", 200),
+        ("/app-health/app/livez", 200),
+        ("/app-health/closed/livez", 500),
+    ] {
+        assert_eq!(client.http("GET", address, 15020, path).0, status, "{path}");
+    }
+    // What the agent itself asks of the application does not go through the proxy.
+    assert_eq!(server.counter(INBOUND), 1);
+}
+
+#[test]
 fn with_tproxy_the_application_sees_the_clients_own_address() {
     let Ok(()) = requires::network_namespaces() else {
         return;

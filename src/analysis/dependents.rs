@@ -1,78 +1,172 @@
 //! Who must be looked at again when something changes.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use imbl::{OrdMap, OrdSet};
 
+use crate::api::kind::Kind;
 use crate::model::{Host, Subject, Topic};
 use crate::world::ObjectKey;
 
-/// The reverse of "this verdict looked at these subjects".
+/// What one verdict looked at, in the form in which it is kept: there are many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Looks {
+    /// In order, each host once.
+    hosts: Vec<(Host, Topics)>,
+    /// Everything else but the next, in order, each once.
+    others: Vec<Print>,
+    /// The kinds of which it was asked whether there is any object.
+    existence: Vec<Kind>,
+}
+
+/// Topics as bits.
+type Topics = u8;
+
+/// Stands for a subject. Two subjects may share one, which costs a look too many and changes nothing else.
+type Print = u64;
+
+fn bit(topic: Topic) -> Topics {
+    1 << topic as u8
+}
+
+fn print(subject: &Subject) -> Print {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Looks {
+    /// Adds a subject. What was added is in order only after [`Looks::settle`].
+    pub(super) fn add(&mut self, subject: Subject) {
+        match subject {
+            Subject::Host(topic, host) => self.hosts.push((host, bit(topic))),
+            Subject::Existence(kind) => self.existence.push(kind),
+            other => self.others.push(print(&other)),
+        }
+    }
+
+    /// Brings what was added in order.
+    pub(super) fn settle(&mut self) {
+        self.hosts.sort_unstable();
+        self.hosts.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            kept.1 |= if same { later.1 } else { 0 };
+            same
+        });
+        self.others.sort_unstable();
+        self.others.dedup();
+        self.existence.sort_unstable();
+        self.existence.dedup();
+        self.hosts.shrink_to_fit();
+        self.others.shrink_to_fit();
+    }
+
+    /// Whether nothing was looked at.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.others.is_empty() && self.existence.is_empty()
+    }
+
+    /// Whether it was asked if there is any object of a kind.
+    pub(super) fn ask_for_any(&self, kind: Kind) -> bool {
+        self.existence.contains(&kind)
+    }
+
+    fn topics(&self, host: &Host) -> Option<Topics> {
+        let place = self.hosts.binary_search_by(|(own, _)| own.cmp(host));
+        place.ok().map(|place| self.hosts[place].1)
+    }
+}
+
+/// The reverse of "this verdict looked at these subjects". `None` comes before all objects.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Dependents {
-    by_subject: OrdMap<Subject, OrdSet<ObjectKey>>,
+    hosts: OrdMap<(Host, Option<ObjectKey>), Topics>,
+    others: OrdSet<(Print, Option<ObjectKey>)>,
+}
+
+/// What is to be changed in [`Dependents`]: gathered for many objects, since in order it is faster done.
+#[derive(Default)]
+pub(super) struct Edit {
+    gone_hosts: Vec<(Host, Option<ObjectKey>)>,
+    new_hosts: Vec<((Host, Option<ObjectKey>), Topics)>,
+    gone: Vec<(Print, Option<ObjectKey>)>,
+    new: Vec<(Print, Option<ObjectKey>)>,
+}
+
+impl Edit {
+    /// Replaces what one object's verdict looked at.
+    pub(super) fn replace(&mut self, object: &ObjectKey, old: &Looks, new: &Looks) {
+        if old == new {
+            return;
+        }
+        let by = || Some(object.clone());
+        for (host, _) in &old.hosts {
+            if new.topics(host).is_none() {
+                self.gone_hosts.push((host.clone(), by()));
+            }
+        }
+        for (host, topics) in &new.hosts {
+            if old.topics(host) != Some(*topics) {
+                self.new_hosts.push(((host.clone(), by()), *topics));
+            }
+        }
+        let is_in = |looks: &Looks, print: &Print| looks.others.binary_search(print).is_ok();
+        let gone = old.others.iter().filter(|print| !is_in(new, print));
+        self.gone.extend(gone.map(|print| (*print, by())));
+        let added = new.others.iter().filter(|print| !is_in(old, print));
+        self.new.extend(added.map(|print| (*print, by())));
+    }
 }
 
 impl Dependents {
-    /// Replaces what one object's verdict looked at.
-    pub(super) fn replace(
-        &mut self,
-        object: &ObjectKey,
-        old: &BTreeSet<Subject>,
-        new: &BTreeSet<Subject>,
-    ) {
-        for subject in old.difference(new) {
-            let Some(objects) = self.by_subject.get_mut(subject) else {
-                continue;
-            };
-            objects.remove(object);
-            if objects.is_empty() {
-                self.by_subject.remove(subject);
-            }
+    pub(super) fn apply(&mut self, mut edit: Edit) {
+        for entry in &edit.gone_hosts {
+            self.hosts.remove(entry);
         }
-        for subject in new.difference(old) {
-            self.by_subject
-                .entry(subject.clone())
-                .or_default()
-                .insert(object.clone());
+        for entry in &edit.gone {
+            self.others.remove(entry);
+        }
+        edit.new_hosts.sort();
+        for (entry, topics) in edit.new_hosts {
+            self.hosts.insert(entry, topics);
+        }
+        edit.new.sort_unstable();
+        for entry in edit.new {
+            self.others.insert(entry);
         }
     }
 
-    /// Adds the objects whose verdict looked at a subject that was touched. A look at a host is concerned by what is
-    /// said of wildcards above it, a look at a wildcard by what is said of hosts below it.
+    /// Adds the objects whose verdict looked at a subject that was touched; not for [`Subject::Existence`]. A look at a
+    /// host is concerned by what is said of wildcards above it, a look at a wildcard by what is said of hosts below it.
     pub(super) fn collect(&self, touched: &Subject, concerned: &mut BTreeSet<ObjectKey>) {
-        self.collect_exact(touched, concerned);
         let Subject::Host(topic, host) = touched else {
+            let print = print(touched);
+            let found = self.others.range((print, None)..);
+            let found = found.take_while(|(other, _)| *other == print);
+            concerned.extend(found.filter_map(|(_, object)| object.clone()));
             return;
         };
-        for level in host.wildcards_above() {
-            let from = Subject::Host(*topic, level.clone());
-            let of_level = self.by_subject.range(from..).take_while(
-                |(subject, _)| matches!(subject, Subject::Host(of, other) if of == topic && level.begins(other)),
-            );
-            for (subject, objects) in of_level {
-                if matches!(subject, Subject::Host(_, wildcard) if wildcard.covers(host)) {
-                    concerned.extend(objects.iter().cloned());
-                }
+        let from = |host: &Host| self.hosts.range((host.clone(), None)..);
+        let mut take = |((_, object), topics): (&(Host, Option<ObjectKey>), &Topics)| {
+            if topics & bit(*topic) != 0 {
+                concerned.extend(object.clone());
             }
+        };
+        from(host)
+            .take_while(|((other, _), _)| other == host)
+            .for_each(&mut take);
+        for level in host.wildcards_above() {
+            from(&level)
+                .take_while(|((other, _), _)| level.begins(other))
+                .filter(|((wildcard, _), _)| wildcard.covers(host))
+                .for_each(&mut take);
         }
         if host.is_wildcard() {
-            self.collect_below(*topic, host, concerned);
-        }
-    }
-
-    fn collect_exact(&self, subject: &Subject, concerned: &mut BTreeSet<ObjectKey>) {
-        concerned.extend(self.by_subject.get(subject).into_iter().flatten().cloned());
-    }
-
-    fn collect_below(&self, topic: Topic, wildcard: &Host, concerned: &mut BTreeSet<ObjectKey>) {
-        let below = self.by_subject.range(Subject::Host(topic, wildcard.first_below())..).take_while(
-            |(subject, _)| matches!(subject, Subject::Host(of, host) if *of == topic && wildcard.is_beside(host)),
-        );
-        for (subject, objects) in below {
-            if matches!(subject, Subject::Host(_, host) if wildcard.covers(host)) {
-                concerned.extend(objects.iter().cloned());
-            }
+            from(&host.first_below())
+                .take_while(|((other, _), _)| host.is_beside(other))
+                .filter(|((other, _), _)| host.covers(other))
+                .for_each(&mut take);
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::world::ObjectKey;
 
+/// Most other objects that a message names.
+const MOST_RELATED: usize = 20;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
@@ -138,9 +141,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// Adds another object that the message is about; the same one counts once.
+    /// Adds another object that the message is about; the same one counts once, and what comes after the first twenty not
+    /// at all: a message is to be read, and each of ten thousand rivals would name all the others.
     pub fn concerning(&mut self, other: &ObjectKey) -> &mut Message {
-        if !self.related.contains(other) {
+        if self.related.len() < MOST_RELATED && !self.related.contains(other) {
             self.related.push(other.clone());
         }
         self
@@ -159,16 +163,6 @@ impl Message {
     pub fn documentation_url(&self) -> Option<String> {
         documentation_url(self.code)
     }
-
-    fn rank(&self) -> (Level, &str, &ObjectKey, Vec<Step<'_>>, &str) {
-        (
-            self.level,
-            self.code,
-            &self.object,
-            steps(&self.path),
-            &self.text,
-        )
-    }
 }
 
 impl PartialOrd for Message {
@@ -179,7 +173,12 @@ impl PartialOrd for Message {
 
 impl Ord for Message {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
+        self.level
+            .cmp(&other.level)
+            .then_with(|| self.code.cmp(other.code))
+            .then_with(|| self.object.cmp(&other.object))
+            .then_with(|| steps(&self.path).cmp(steps(&other.path)))
+            .then_with(|| self.text.cmp(&other.text))
     }
 }
 
@@ -204,9 +203,8 @@ enum Step<'a> {
     Name(&'a str),
 }
 
-fn steps(path: &str) -> Vec<Step<'_>> {
+fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     path.split(['.', '[', ']'])
         .filter(|step| !step.is_empty())
         .map(|step| step.parse().map_or(Step::Name(step), Step::Index))
-        .collect()
 }

@@ -11,7 +11,7 @@ use crate::model::{Model, Subject};
 use crate::world::{Change, ObjectKey, World};
 
 use super::conditions::Condition;
-use super::dependents::Dependents;
+use super::dependents::{Dependents, Edit, Looks};
 use super::gateway_status::GatewayStatus;
 use super::message::Message;
 use super::rules;
@@ -26,6 +26,7 @@ use super::view::View;
 pub struct Snapshot {
     world: World,
     model: Arc<Model>,
+    /// Those that say something, or looked at something.
     verdicts: OrdMap<ObjectKey, Arc<Verdict>>,
     dependents: Dependents,
     ports: Arc<gateway::Plan>,
@@ -39,18 +40,31 @@ struct Verdict {
     suppressed: Vec<Message>,
     /// What is said beside [`READY`](super::conditions::READY) when all is well.
     summary: String,
-    seen: BTreeSet<Subject>,
+    looks: Looks,
+}
+
+impl Verdict {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.suppressed.is_empty()
+            && self.summary.is_empty()
+            && self.looks.is_empty()
+    }
 }
 
 impl Snapshot {
     /// Derives everything from a World.
     pub fn new(world: World) -> Snapshot {
-        let everything = Kind::all().flat_map(|kind| world.keys(kind)).collect();
-        let empty = Snapshot {
-            world: World::new(world.settings().clone()),
+        let mut snapshot = Snapshot {
+            model: Arc::new(Model::of(&world)),
+            ports: Arc::new(gateway::plan(&world)),
+            world,
             ..Snapshot::default()
         };
-        empty.advance(world, everything).0
+        let everything = Kind::all().flat_map(|kind| snapshot.world.keys(kind));
+        let everything: Vec<ObjectKey> = everything.collect();
+        snapshot.judge(everything);
+        snapshot
     }
 
     /// The Snapshot of `world`, which differs from this one's World by `changes`; also the objects whose status may
@@ -176,7 +190,10 @@ impl Snapshot {
         let opened = |namespace| Subject::Namespace(Kind::Secret, namespace);
         let unchanged = secrets.chain(namespaces.into_iter().map(opened));
         for subject in touched.into_iter().chain(unchanged) {
-            self.dependents.collect(&subject, &mut concerned);
+            match subject {
+                Subject::Existence(kind) => concerned.extend(self.asking_for_any(kind)),
+                subject => self.dependents.collect(&subject, &mut concerned),
+            }
         }
         let mut next = Snapshot {
             world,
@@ -184,34 +201,50 @@ impl Snapshot {
             ports,
             ..self.clone()
         };
-        let mut differing: BTreeSet<ObjectKey> = concerned
-            .into_iter()
-            .filter(|key| next.judge(key))
-            .collect();
+        let mut differing = next.judge(concerned);
         // The status of these differs even where no message does.
         differing.extend(exposed_otherwise);
         (next, differing)
     }
 
-    /// Makes one object's verdict anew; whether its messages changed.
-    fn judge(&mut self, key: &ObjectKey) -> bool {
-        let old = self.verdicts.get(key).cloned().unwrap_or_default();
-        if !self.world.contains(key) {
-            self.dependents.replace(key, &old.seen, &BTreeSet::new());
-            self.verdicts.remove(key);
-            return !old.messages.is_empty();
+    /// The objects whose verdict rests on whether there is any object of a kind: mostly none or all, so nothing is kept
+    /// to find them.
+    fn asking_for_any(&self, kind: Kind) -> impl Iterator<Item = ObjectKey> {
+        self.verdicts
+            .iter()
+            .filter(move |(_, verdict)| verdict.looks.ask_for_any(kind))
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Makes the verdicts of objects anew; those of which something else is said now.
+    fn judge(&mut self, objects: impl IntoIterator<Item = ObjectKey>) -> BTreeSet<ObjectKey> {
+        let nothing = Verdict::default();
+        let mut differing = BTreeSet::new();
+        let mut edit = Edit::default();
+        for key in objects {
+            let new = verdict(self, &key);
+            let old = self.verdicts.get(&key).map_or(&nothing, Arc::as_ref);
+            edit.replace(&key, &old.looks, &new.looks);
+            if new.messages != old.messages || new.summary != old.summary {
+                differing.insert(key.clone());
+            }
+            if !new.is_empty() {
+                self.verdicts.insert(key, Arc::new(new));
+            } else if !old.is_empty() {
+                self.verdicts.remove(&key);
+            }
         }
-        let new = judge(self, key);
-        let differs = new.messages != old.messages || new.summary != old.summary;
-        self.dependents.replace(key, &old.seen, &new.seen);
-        self.verdicts.insert(key.clone(), Arc::new(new));
-        differs
+        self.dependents.apply(edit);
+        differing
     }
 }
 
-/// Runs the rules on one object of a World.
-fn judge(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
+/// Runs the rules on one object of a World; an object that is not there gets the empty verdict.
+fn verdict(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
     let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports);
+    let Some(view) = view.of(key) else {
+        return Verdict::default();
+    };
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();
@@ -224,6 +257,6 @@ fn judge(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
         messages,
         suppressed,
         summary: summary.unwrap_or_default(),
-        seen: view.seen(),
+        looks: view.looks(),
     }
 }

@@ -1,7 +1,8 @@
 //! What rules see of the World and the Model. Every look is written down, so that a later change finds whom it concerns.
 
+use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,19 +10,24 @@ use jiff::Timestamp;
 use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Entry, Host, HostIndex, Mention, Model, Routes, Rule, Served, Service, Subject, Target, Topic,
-    label, selects,
+    Course, Grouped, Host, HostIndex, Label, Mention, Model, Routes, Rule, Served, Service,
+    Subject, Target, Topic, label, selects,
 };
 use crate::world::{
     Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
+    on_store,
 };
+
+use super::dependents::Looks;
 
 /// The only access of rules to other objects.
 pub struct View<'a> {
     world: &'a World,
     model: &'a Model,
     ports: &'a Plan,
-    seen: RefCell<BTreeSet<Subject>>,
+    /// The object that is judged, with what is stored of it: an [`Arc`] of an [`Object`].
+    own: Option<(&'a ObjectKey, &'a dyn Any)>,
+    looks: RefCell<Looks>,
 }
 
 /// The entries that concern a host: its own, and those of wildcards that cover it (the longest first).
@@ -33,16 +39,31 @@ impl<'a> View<'a> {
             world,
             model,
             ports,
-            seen: RefCell::default(),
+            own: None,
+            looks: RefCell::default(),
         }
     }
 
-    pub(super) fn seen(self) -> BTreeSet<Subject> {
-        self.seen.into_inner()
+    /// For the judgement of one object, which is looked at without being noted: whoever changes it has it judged anew.
+    /// `None` when it is not there.
+    pub(super) fn of(self, key: &'a ObjectKey) -> Option<View<'a>> {
+        let world = self.world;
+        let object: &'a dyn Any = on_store!(key.kind, Spec => world.get::<Spec>(key)?);
+        Some(View {
+            own: Some((key, object)),
+            ..self
+        })
+    }
+
+    /// What was looked at.
+    pub(super) fn looks(self) -> Looks {
+        let mut looks = self.looks.into_inner();
+        looks.settle();
+        looks
     }
 
     fn look_at(&self, subject: Subject) {
-        self.seen.borrow_mut().insert(subject);
+        self.looks.borrow_mut().add(subject);
     }
 
     /// Mesh-wide settings; when they change, everything is derived anew.
@@ -63,6 +84,11 @@ impl<'a> View<'a> {
 
     /// An object.
     pub fn object<S: Content>(&self, key: &ObjectKey) -> Option<&'a Arc<Object<S>>> {
+        if let Some((own, object)) = self.own
+            && std::ptr::eq(own, key)
+        {
+            return object.downcast_ref();
+        }
         self.look_at(Subject::Object(key.clone()));
         self.world.get(key)
     }
@@ -95,13 +121,13 @@ impl<'a> View<'a> {
         for (key, value) in labels {
             let label = label(key, value);
             self.look_at(Subject::Selectors(namespace.clone(), label.clone()));
-            for service in self.model.selectors().with(&label) {
+            let selectors = self.model.selectors();
+            for service in selectors.with(Kind::Service, Some(namespace), &label) {
                 let spec = self
                     .world
                     .get::<ServiceSpec>(service)
                     .and_then(|object| object.spec());
                 if let Some(spec) = spec
-                    && service.namespace == *namespace
                     && selects(&spec.selector, labels)
                 {
                     found.push((service, spec));
@@ -114,7 +140,9 @@ impl<'a> View<'a> {
 
     /// Services and ServiceEntries of a host.
     pub fn services(&self, host: &Host) -> Found<'a, Service> {
-        self.about(Topic::Services, self.model.services(), host)
+        self.look_at(Subject::Host(Topic::Services, host.clone()));
+        let all = self.model.services();
+        all.exact(host).chain(all.above(host)).collect()
     }
 
     /// Services and ServiceEntries of the hosts that a wildcard covers.
@@ -123,14 +151,28 @@ impl<'a> View<'a> {
         self.model.services().below(wildcard).collect()
     }
 
-    /// DestinationRules of a host.
-    pub fn rules(&self, host: &Host) -> Found<'a, Rule> {
-        self.about(Topic::Rules, self.model.rules(), host)
+    /// DestinationRules of a host: its own, then those of wildcards that cover it (the longest first).
+    pub fn rules(&self, host: &Host) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
+        self.look_at(Subject::Host(Topic::Rules, host.clone()));
+        let all = self.model.rules();
+        all.exact(host).chain(all.above(host))
+    }
+
+    /// The same, of one namespace.
+    pub fn rules_of(
+        &self,
+        namespace: &Arc<str>,
+        host: &Host,
+    ) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
+        self.look_at(Subject::Host(Topic::Rules, host.clone()));
+        let all = self.model.rules_of().of(namespace).into_iter();
+        let host = host.clone();
+        all.flat_map(move |all| all.exact(&host).chain(all.above(&host)))
     }
 
     /// VirtualServices by host, noting that the verdict depends on those for this host, for the hosts that it covers
     /// and for the wildcards that cover it: no others may be read.
-    pub fn routes_around(&self, host: &Host) -> &'a HostIndex<Routes> {
+    pub fn routes_around(&self, host: &Host) -> &'a Grouped<Course, Routes> {
         self.look_at(Subject::Host(Topic::Routes, host.clone()));
         self.model.routes()
     }
@@ -186,18 +228,37 @@ impl<'a> View<'a> {
         &self,
         selector: &'s BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
+        self.selected(None, selector)
+    }
+
+    /// The same, of one namespace.
+    pub fn pods_of<'s>(
+        &self,
+        namespace: &Arc<str>,
+        selector: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
+        self.selected(Some(namespace), selector)
+    }
+
+    fn selected<'s>(
+        &self,
+        namespace: Option<&Arc<str>>,
+        selector: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
         let world = self.world;
         let has_all = move |key: &&ObjectKey| {
             world
                 .metadata(key)
                 .is_some_and(|meta| selects(selector, &meta.labels))
         };
-        self.labelled(Kind::Pod, selector).filter(has_all)
+        self.labelled(Kind::Pod, namespace, selector)
+            .filter(has_all)
     }
 
-    /// The Deployments that make pods with all labels of a selector, which must not be empty, in all namespaces.
-    pub fn deployments<'s>(
+    /// The Deployments of a namespace that make pods with all labels of a selector, which must not be empty.
+    pub fn deployments_of<'s>(
         &self,
+        namespace: &Arc<str>,
         selector: &'s BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
         let world = self.world;
@@ -205,24 +266,31 @@ impl<'a> View<'a> {
             let spec = world.get::<DeploymentSpec>(key).and_then(|one| one.spec());
             spec.is_some_and(|spec| selects(selector, &spec.template.metadata.labels))
         };
-        self.labelled(Kind::Deployment, selector).filter(makes_such)
+        self.labelled(Kind::Deployment, Some(namespace), selector)
+            .filter(makes_such)
     }
 
-    /// The objects of a kind with the first label of a selector.
+    /// The objects of a kind with the rarest label of a selector. Whoever has all its labels has the first, so noting
+    /// that is enough.
     fn labelled(
         &self,
         kind: Kind,
+        namespace: Option<&Arc<str>>,
         selector: &BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
-        let label = selector.iter().next().map(|(key, value)| label(key, value));
-        if let Some(label) = &label {
-            self.look_at(Subject::Pods(label.clone()));
+        let labels: Vec<Label> = selector
+            .iter()
+            .map(|(key, value)| label(key, value))
+            .collect();
+        if let Some(first) = labels.first() {
+            self.look_at(Subject::Pods(namespace.cloned(), first.clone()));
         }
         let pods = self.model.pods();
-        label
+        let rarest = pods.rarest(kind, namespace, &labels);
+        rarest
+            .map(|label| pods.with(kind, namespace, label))
             .into_iter()
-            .flat_map(|label| pods.with(&label))
-            .filter(move |key| key.kind == kind)
+            .flatten()
     }
 
     /// A pod that [`View::pods`] found: its labels tell of every change of it.
@@ -233,10 +301,5 @@ impl<'a> View<'a> {
     /// Labels of a pod that [`View::pods`] found.
     pub fn labels(&self, pod: &ObjectKey) -> Option<&'a BTreeMap<String, String>> {
         self.world.metadata(pod).map(|meta| &meta.labels)
-    }
-
-    fn about<T: Entry>(&self, topic: Topic, index: &'a HostIndex<T>, host: &Host) -> Found<'a, T> {
-        self.look_at(Subject::Host(topic, host.clone()));
-        index.exact(host).chain(index.above(host)).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! YAML text: its documents, values read within bounds, values written so that they read back.
 
+mod plain;
+
 use serde_json::{Map, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Options};
 
@@ -66,6 +68,14 @@ pub fn parse(text: &str) -> Result<Value, Unreadable> {
     {
         return Ok(value);
     }
+    match plain::parse(text) {
+        Some(value) => Ok(value),
+        None => parse_whole(text),
+    }
+}
+
+/// As [`parse`], for all of YAML.
+fn parse_whole(text: &str) -> Result<Value, Unreadable> {
     serde_saphyr::from_str_with_options(text, options(text)).map_err(|error| {
         let error = error.without_snippet();
         let line = error.location().map_or(1, |location| location.line());

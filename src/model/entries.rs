@@ -12,6 +12,7 @@ use crate::world::{Object, ObjectKey, ServiceSpec, Settings};
 
 use super::host::Host;
 use super::index::Entry;
+use super::mentions::gateway_key;
 use super::visibility::Visibility;
 
 /// The annotation by which a Kubernetes Service says from where it is seen; comma-separated, as `exportTo`.
@@ -74,8 +75,70 @@ pub struct Routes {
     pub visibility: Visibility,
     /// Whether it applies to sidecars (and not to gateways alone).
     pub for_mesh: bool,
+    /// Whether its HTTP routes for the host send to subsets of it.
+    pub splits: bool,
+    /// The Gateways that it names.
+    pub gateways: Arc<BTreeSet<ObjectKey>>,
     /// What it says.
     pub spec: Arc<VirtualServiceSpec>,
+}
+
+/// Whom routes for a host concern: those of one course may be rivals, or are looked for together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Course {
+    /// Requests through sidecars.
+    Sidecars(Scope),
+    /// Requests through a Gateway, for HTTP.
+    Gateway(ObjectKey),
+    /// Nobody in particular: the routes split the requests to their host by its subsets.
+    Splitting,
+}
+
+/// How far routes are exported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// To all namespaces.
+    Everywhere,
+    /// To some namespaces.
+    Limited,
+    /// To some namespaces, this one among them.
+    In(Arc<str>),
+}
+
+impl Routes {
+    /// The scopes in which other routes are exported just as far: there they are rivals.
+    pub fn scopes(&self) -> Vec<Scope> {
+        match &self.visibility {
+            Visibility::Everywhere => vec![Scope::Everywhere],
+            Visibility::Namespaces(list) => list.iter().cloned().map(Scope::In).collect(),
+        }
+    }
+
+    /// The scope of routes that are exported farther, or less far, and are seen from where these are; none where nobody
+    /// sees these.
+    pub fn other_scope(&self) -> Option<Scope> {
+        match &self.visibility {
+            Visibility::Everywhere => Some(Scope::Limited),
+            Visibility::Namespaces(list) => (!list.is_empty()).then_some(Scope::Everywhere),
+        }
+    }
+
+    pub(super) fn courses(&self) -> Vec<Course> {
+        let mut courses = Vec::new();
+        if self.for_mesh {
+            courses.extend(self.scopes().into_iter().map(Course::Sidecars));
+            if self.other_scope() == Some(Scope::Everywhere) {
+                courses.push(Course::Sidecars(Scope::Limited));
+            }
+        }
+        if !self.spec.http.is_empty() {
+            courses.extend(self.gateways.iter().cloned().map(Course::Gateway));
+        }
+        if self.splits {
+            courses.push(Course::Splitting);
+        }
+        courses
+    }
 }
 
 /// A Gateway, by a host that one of its servers serves.
@@ -107,7 +170,7 @@ pub struct Target {
 }
 
 macro_rules! entry {
-    ($($type:ty),*) => {$(
+    ($($type:ty: |$own:ident, $other:ident| $same:expr;)*) => {$(
         impl Entry for $type {
             fn host(&self) -> &Host {
                 &self.host
@@ -120,10 +183,24 @@ macro_rules! entry {
             fn created(&self) -> Option<Timestamp> {
                 self.created
             }
+
+            fn says_the_same(&self, other: &Self) -> bool {
+                let ($own, $other) = (self, other);
+                $own.host == $other.host
+                    && $own.source == $other.source
+                    && $own.created == $other.created
+                    && $same
+            }
         }
     )*};
 }
-entry!(Service, Rule, Routes, Served, Target);
+entry! {
+    Service: |a, b| a.visibility == b.visibility && a.ports == b.ports;
+    Rule: |a, b| Arc::ptr_eq(&a.spec, &b.spec) && a.visibility == b.visibility;
+    Routes: |a, b| Arc::ptr_eq(&a.spec, &b.spec) && a.visibility == b.visibility;
+    Served: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
+    Target: |a, b| a.subsets == b.subsets;
+}
 
 /// Whether a VirtualService with these `gateways` applies to sidecars.
 pub fn applies_to_mesh(gateways: &[String]) -> bool {
@@ -232,17 +309,31 @@ pub(super) fn of_virtual_service(
         &settings.default_virtual_service_export_to,
         &key.namespace,
     );
+    let resolve = |host: &str| Host::resolve(host, &key.namespace, &settings.cluster_domain);
     let for_mesh = applies_to_mesh(&spec.gateways);
+    let gateways = spec.gateways.iter();
+    let gateways = gateways.filter_map(|written| gateway_key(written, &key.namespace));
+    let gateways = Arc::new(gateways.collect());
+    let http = spec.http.iter().flat_map(|http| &http.route);
+    let split: BTreeSet<&str> = http
+        .filter_map(|route| route.destination.as_ref())
+        .filter(|destination| !destination.subset.is_empty())
+        .map(|destination| destination.host.as_str())
+        .collect();
+    let split: BTreeSet<Host> = split.into_iter().map(resolve).collect();
+    let of_host = |host: Host| Routes {
+        splits: split.contains(&host),
+        host,
+        source: key.clone(),
+        created: object.meta.created,
+        visibility: visibility.clone(),
+        for_mesh,
+        gateways: Arc::clone(&gateways),
+        spec: spec.clone(),
+    };
     spec.hosts
         .iter()
-        .map(|host| Routes {
-            host: Host::resolve(host, &key.namespace, &settings.cluster_domain),
-            source: key.clone(),
-            created: object.meta.created,
-            visibility: visibility.clone(),
-            for_mesh,
-            spec: spec.clone(),
-        })
+        .map(|host| of_host(resolve(host)))
         .collect()
 }
 
@@ -269,13 +360,14 @@ pub(super) fn targets_of_virtual_service(
     let others = tls
         .chain(tcp)
         .filter_map(|route| route.destination.as_ref());
-    for destination in http.chain(mirrors).chain(others) {
-        if destination.subset.is_empty() {
-            continue;
-        }
-        let host = Host::resolve(&destination.host, &key.namespace, &settings.cluster_domain);
-        let subsets = targets.entry(host).or_default();
-        subsets.insert(destination.subset.as_str().into());
+    let all = http.chain(mirrors).chain(others);
+    let named: BTreeSet<(&str, &str)> = all
+        .filter(|destination| !destination.subset.is_empty())
+        .map(|destination| (destination.host.as_str(), destination.subset.as_str()))
+        .collect();
+    for (host, subset) in named {
+        let host = Host::resolve(host, &key.namespace, &settings.cluster_domain);
+        targets.entry(host).or_default().insert(subset.into());
     }
     let entry = |(host, subsets)| Target {
         host,

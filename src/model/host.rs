@@ -17,7 +17,9 @@ const LONGEST: usize = 512;
 impl Host {
     /// A host as it is, without resolution. A text that is longer than any name counts by its beginning.
     pub fn new(name: &str) -> Host {
-        Host(reversed(&name[..name.floor_char_boundary(LONGEST)]).into())
+        let mut text = String::with_capacity(name.len().min(LONGEST));
+        push_reversed(&mut text, &name[..name.floor_char_boundary(LONGEST)]);
+        Host(text.into())
     }
 
     /// What a host means in an object of `namespace`: a name without a dot is a Kubernetes service of that namespace,
@@ -32,7 +34,17 @@ impl Host {
 
     /// The host of a Kubernetes service.
     pub fn of_service(name: &str, namespace: &str, cluster_domain: &str) -> Host {
-        Host::new(&format!("{name}.{namespace}.svc.{cluster_domain}"))
+        let bytes = name.len() + namespace.len() + cluster_domain.len() + ".svc..".len();
+        if bytes > LONGEST {
+            return Host::new(&format!("{name}.{namespace}.svc.{cluster_domain}"));
+        }
+        let mut text = String::with_capacity(bytes);
+        push_reversed(&mut text, cluster_domain);
+        for part in ["svc", namespace, name] {
+            text.push('.');
+            push_reversed(&mut text, part);
+        }
+        Host(text.into())
     }
 
     /// Whether it stands for many hosts.
@@ -116,16 +128,22 @@ pub fn is_short(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('*') && !name.contains(['.', ':'])
 }
 
-fn reversed(name: &str) -> String {
-    let mut labels: Vec<&str> = name.split('.').collect();
-    labels.reverse();
-    labels.join(".")
+/// Adds the labels of a name, the last one first.
+fn push_reversed(text: &mut String, name: &str) {
+    for (index, label) in name.rsplit('.').enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        text.push_str(label);
+    }
 }
 
 /// The name as people write it.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&reversed(&self.0))
+        let mut name = String::with_capacity(self.0.len());
+        push_reversed(&mut name, &self.0);
+        f.write_str(&name)
     }
 }
 
@@ -140,6 +158,23 @@ mod tests {
         assert_eq!(resolve("reviews.prod"), "reviews.prod");
         assert_eq!(resolve("*"), "*");
         assert_eq!(resolve("::1"), "::1");
+    }
+
+    #[test]
+    fn host_of_a_service_is_that_of_its_full_name() {
+        for (name, namespace, domain) in [
+            ("reviews", "shop", "cluster.local"),
+            ("a.b", "c.d", "mesh"),
+            ("", "", ""),
+            ("x", "y", ""),
+        ] {
+            let full = format!("{name}.{namespace}.svc.{domain}");
+            assert_eq!(
+                Host::of_service(name, namespace, domain),
+                Host::new(&full),
+                "{full}"
+            );
+        }
     }
 
     #[test]

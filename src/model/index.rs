@@ -19,13 +19,23 @@ pub trait Entry {
     fn source(&self) -> &ObjectKey;
     /// When that object was created.
     fn created(&self) -> Option<Timestamp>;
+    /// Whether it says the same about the host; false where that would take long to tell.
+    fn says_the_same(&self, other: &Self) -> bool;
+
+    /// What puts the entries of one host in order: age, then namespace and name; objects without a creation time (from
+    /// files) come last.
+    fn precedence(&self) -> (bool, Option<Timestamp>, &ObjectKey) {
+        let created = self.created();
+        (created.is_none(), created, self.source())
+    }
 }
 
-/// Entries by host. Those of one host are in order of age, then of namespace and name; objects without a creation
-/// time (from files) come last. An object has at most one entry for a host.
+/// Entries by host. Those of one host are in order of [`Entry::precedence`]. An object has at most one entry for a host.
 #[derive(Debug)]
 pub struct HostIndex<T> {
     entries: OrdMap<Place, Arc<T>>,
+    /// Those of wildcards once more: mostly few, so that what covers a host is found without a search for each level.
+    wildcards: OrdMap<Place, Arc<T>>,
 }
 
 /// Where an entry stands. One flat map serves hosts with one entry and hosts with thousands alike.
@@ -72,6 +82,7 @@ impl<T> Clone for HostIndex<T> {
     fn clone(&self) -> Self {
         HostIndex {
             entries: self.entries.clone(),
+            wildcards: self.wildcards.clone(),
         }
     }
 }
@@ -80,6 +91,7 @@ impl<T> Default for HostIndex<T> {
     fn default() -> Self {
         HostIndex {
             entries: OrdMap::new(),
+            wildcards: OrdMap::new(),
         }
     }
 }
@@ -136,8 +148,9 @@ impl<T: Entry> HostIndex<T> {
     /// The entries of the wildcards that cover a host, those of the longest first.
     pub fn above<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let mut found: Vec<&'a Arc<T>> = Vec::new();
-        for level in host.wildcards_above() {
-            let from = self.entries.range(Place::first(&level)..);
+        let any = !self.wildcards.is_empty();
+        for level in host.wildcards_above().take_while(|_| any) {
+            let from = self.wildcards.range(Place::first(&level)..);
             let of_level = from
                 .take_while(|(place, _)| level.begins(&place.host))
                 .filter(|(place, _)| place.host.covers(host) && place.host != *host)
@@ -159,11 +172,93 @@ impl<T: Entry> HostIndex<T> {
         self.entries.is_empty()
     }
 
-    pub(super) fn insert(&mut self, entry: T) {
-        self.entries.insert(Place::of(&entry), Arc::new(entry));
+    pub(super) fn insert(&mut self, entry: Arc<T>) {
+        let place = Place::of(&*entry);
+        if place.host.is_wildcard() {
+            self.wildcards.insert(place.clone(), Arc::clone(&entry));
+        }
+        self.entries.insert(place, entry);
     }
 
     pub(super) fn remove(&mut self, entry: &T) {
-        self.entries.remove(&Place::of(entry));
+        let place = Place::of(entry);
+        if place.host.is_wildcard() {
+            self.wildcards.remove(&place);
+        }
+        self.entries.remove(&place);
+    }
+}
+
+/// An index for each of several groups of entries; an entry may be in many of them.
+#[derive(Debug)]
+pub struct Grouped<G: Ord, T> {
+    groups: OrdMap<G, HostIndex<T>>,
+}
+
+impl<G: Ord, T> Clone for Grouped<G, T> {
+    fn clone(&self) -> Self {
+        Grouped {
+            groups: self.groups.clone(),
+        }
+    }
+}
+
+impl<G: Ord, T> Default for Grouped<G, T> {
+    fn default() -> Self {
+        Grouped {
+            groups: OrdMap::new(),
+        }
+    }
+}
+
+impl<G: Ord + Clone, T: Entry> Grouped<G, T> {
+    /// The entries of one group; `None` where there are none.
+    pub fn of(&self, group: &G) -> Option<&HostIndex<T>> {
+        self.groups.get(group)
+    }
+
+    /// The entry that comes first of those in any of these groups which [precede](Entry::precedence) another entry of the
+    /// same host, with its group; of several groups, the first.
+    pub fn first_before<'a>(
+        &'a self,
+        entry: &T,
+        groups: impl IntoIterator<Item = G>,
+    ) -> Option<(G, &'a Arc<T>)> {
+        self.first(groups, |index| index.before(entry).next())
+    }
+
+    /// As [`Grouped::first_before`], of those which come after.
+    pub fn first_after<'a>(
+        &'a self,
+        entry: &T,
+        groups: impl IntoIterator<Item = G>,
+    ) -> Option<(G, &'a Arc<T>)> {
+        self.first(groups, |index| index.after(entry).next())
+    }
+
+    fn first<'a>(
+        &'a self,
+        groups: impl IntoIterator<Item = G>,
+        of: impl Fn(&'a HostIndex<T>) -> Option<&'a Arc<T>>,
+    ) -> Option<(G, &'a Arc<T>)> {
+        groups
+            .into_iter()
+            .filter_map(|group| Some((of(self.groups.get(&group)?)?, group)))
+            .min_by(|(a, _), (b, _)| a.precedence().cmp(&b.precedence()))
+            .map(|(entry, group)| (group, entry))
+    }
+
+    pub(super) fn insert(&mut self, group: G, entry: Arc<T>) {
+        self.groups.entry(group).or_default().insert(entry);
+    }
+
+    pub(super) fn remove(&mut self, group: &G, entry: &T) {
+        let Some(index) = self.groups.get_mut(group) else {
+            return;
+        };
+        index.remove(entry);
+        if index.is_empty() {
+            self.groups.remove(group);
+        }
     }
 }

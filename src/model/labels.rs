@@ -24,31 +24,67 @@ pub fn label(key: &str, value: &str) -> Label {
 }
 
 impl LabelIndex {
-    /// The objects with a label, by kind, namespace and name.
-    pub fn with<'a>(&'a self, label: &Label) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
-        let label = label.clone();
-        let first = ObjectKey::new(FIRST, "", "");
+    /// The objects of a kind with a label, in one namespace or in all, by namespace and name.
+    pub fn with<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: Option<&Arc<str>>,
+        label: &Label,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let (label, namespace) = (label.clone(), namespace.cloned());
+        let from = namespace.clone().unwrap_or_default();
+        let first = ObjectKey::new(kind, from, "");
         self.objects
             .range((label.clone(), first)..)
-            .take_while(move |(other, _)| *other == label)
+            .take_while(move |(other, key)| {
+                let is_here = |own: &Arc<str>| key.namespace == *own;
+                *other == label && key.kind == kind && namespace.as_ref().is_none_or(is_here)
+            })
             .map(|(_, key)| key)
     }
 
-    pub(super) fn insert(&mut self, key: &ObjectKey, labels: &BTreeSet<Label>) {
+    /// The label that the fewest of such objects have; the first where there are several. Costs no more than to look at
+    /// so many for each label.
+    pub fn rarest<'l>(
+        &self,
+        kind: Kind,
+        namespace: Option<&Arc<str>>,
+        labels: &'l [Label],
+    ) -> Option<&'l Label> {
+        let start = |label| (label, self.with(kind, namespace, label));
+        let mut searches: Vec<_> = labels.iter().map(start).collect();
+        if searches.len() < 2 {
+            return labels.first();
+        }
+        loop {
+            for (label, search) in &mut searches {
+                if search.next().is_none() {
+                    return Some(label);
+                }
+            }
+        }
+    }
+
+    pub(super) fn insert<'l>(
+        &mut self,
+        key: &ObjectKey,
+        labels: impl IntoIterator<Item = &'l Label>,
+    ) {
         for label in labels {
             self.objects.insert((label.clone(), key.clone()));
         }
     }
 
-    pub(super) fn remove(&mut self, key: &ObjectKey, labels: &BTreeSet<Label>) {
+    pub(super) fn remove<'l>(
+        &mut self,
+        key: &ObjectKey,
+        labels: impl IntoIterator<Item = &'l Label>,
+    ) {
         for label in labels {
             self.objects.remove(&(label.clone(), key.clone()));
         }
     }
 }
-
-/// The kind that comes before all others in the order of keys.
-const FIRST: Kind = Kind::VirtualService;
 
 /// Whether labels hold all of a selector's.
 pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {

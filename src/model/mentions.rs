@@ -7,7 +7,7 @@ use imbl::OrdSet;
 
 use crate::api::kind::Kind;
 use crate::api::networking::{GatewaySpec, ServerTLSSettings, VirtualServiceSpec};
-use crate::world::{ObjectKey, World};
+use crate::world::{Object, ObjectKey};
 
 use super::entries::MESH_GATEWAY;
 
@@ -38,42 +38,46 @@ impl Mentions {
             .map(|(_, key)| key)
     }
 
-    pub(super) fn insert(&mut self, key: &ObjectKey, mentions: &BTreeSet<Mention>) {
+    pub(super) fn insert<'m>(
+        &mut self,
+        key: &ObjectKey,
+        mentions: impl IntoIterator<Item = &'m Mention>,
+    ) {
         for mention in mentions {
             self.entries.insert((mention.clone(), key.clone()));
         }
     }
 
-    pub(super) fn remove(&mut self, key: &ObjectKey, mentions: &BTreeSet<Mention>) {
+    pub(super) fn remove<'m>(
+        &mut self,
+        key: &ObjectKey,
+        mentions: impl IntoIterator<Item = &'m Mention>,
+    ) {
         for mention in mentions {
             self.entries.remove(&(mention.clone(), key.clone()));
         }
     }
 }
 
-/// What an object names.
-pub(super) fn by(world: &World, key: &ObjectKey) -> BTreeSet<Mention> {
-    match key.kind {
-        Kind::VirtualService => {
-            let object = world.get::<VirtualServiceSpec>(key);
-            let gateways = object.and_then(|object| object.spec());
-            let gateways = gateways.into_iter().flat_map(|spec| &spec.gateways);
-            gateways
-                .filter_map(|written| gateway_key(written, &key.namespace))
-                .map(Mention::Gateway)
-                .collect()
-        }
-        Kind::Gateway => {
-            let object = world.get::<GatewaySpec>(key);
-            let servers = object.and_then(|object| object.spec());
-            let servers = servers.into_iter().flat_map(|spec| &spec.servers);
-            servers
-                .filter_map(|server| certificate(server.tls.as_ref()?))
-                .map(Mention::Certificate)
-                .collect()
-        }
-        _ => BTreeSet::new(),
-    }
+/// The Gateways that a VirtualService names.
+pub(super) fn of_virtual_service(
+    key: &ObjectKey,
+    object: &Object<VirtualServiceSpec>,
+) -> BTreeSet<Mention> {
+    let gateways = object.spec().into_iter().flat_map(|spec| &spec.gateways);
+    gateways
+        .filter_map(|written| gateway_key(written, &key.namespace))
+        .map(Mention::Gateway)
+        .collect()
+}
+
+/// The certificates that a Gateway names.
+pub(super) fn of_gateway(object: &Object<GatewaySpec>) -> BTreeSet<Mention> {
+    let servers = object.spec().into_iter().flat_map(|spec| &spec.servers);
+    servers
+        .filter_map(|server| certificate(server.tls.as_ref()?))
+        .map(Mention::Certificate)
+        .collect()
 }
 
 /// The Gateway that an entry of `gateways` names: `namespace/name`, or a name in the object's own namespace, or

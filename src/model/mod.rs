@@ -11,16 +11,18 @@ mod labels;
 mod mentions;
 mod visibility;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::api::kind::Kind;
 use crate::world::{ObjectKey, World};
 
 pub use entries::{
-    MESH_GATEWAY, Port, Routes, Rule, Served, Service, Target, applies_to_mesh, server_host,
+    Course, MESH_GATEWAY, Port, Routes, Rule, Scope, Served, Service, Target, applies_to_mesh,
+    server_host,
 };
 pub use host::{Host, is_short};
-pub use index::{Entry, HostIndex};
+pub use index::{Entry, Grouped, HostIndex};
 pub use labels::{Label, LabelIndex, label, selects};
 pub use mentions::{Mention, Mentions, certificate, gateway_key};
 pub use visibility::Visibility;
@@ -31,15 +33,15 @@ pub enum Subject {
     /// One object as it is.
     Object(ObjectKey),
     /// Which objects of a kind there are in a namespace, and what they say.
-    Namespace(Kind, std::sync::Arc<str>),
+    Namespace(Kind, Arc<str>),
     /// Which objects of a kind there are anywhere, and what they say.
     Kind(Kind),
     /// Whether there is any object of a kind.
     Existence(Kind),
-    /// Which pods have a label, and which Deployments make such pods.
-    Pods(Label),
+    /// Which pods of a namespace (or of all) have a label, and which Deployments make such pods.
+    Pods(Option<Arc<str>>, Label),
     /// Which Services of a namespace are found by a label of their selector.
-    Selectors(std::sync::Arc<str>, Label),
+    Selectors(Arc<str>, Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
     /// Which objects name something, and what they say.
@@ -66,7 +68,8 @@ pub enum Topic {
 pub struct Model {
     services: HostIndex<Service>,
     rules: HostIndex<Rule>,
-    routes: HostIndex<Routes>,
+    rules_of: Grouped<Arc<str>, Rule>,
+    routes: Grouped<Course, Routes>,
     gateways: HostIndex<Served>,
     targets: HostIndex<Target>,
     pods: LabelIndex,
@@ -77,10 +80,11 @@ pub struct Model {
 impl Model {
     /// The Model of a whole World.
     pub fn of(world: &World) -> Model {
-        let all = Kind::all().flat_map(|kind| world.keys(kind)).collect();
-        Model::default()
-            .update(&World::new(world.settings().clone()), world, &all)
-            .0
+        let mut model = Model::default();
+        for key in SPEAKERS.into_iter().flat_map(|kind| world.keys(kind)) {
+            model.enter(&key, Said::by(world, &key));
+        }
+        model
     }
 
     /// The Model of `new`, given that this is the Model of `old` and that only `changed` differ; both Worlds have the
@@ -97,8 +101,12 @@ impl Model {
             touched.insert(Subject::Object(key.clone()));
             touched.insert(Subject::Kind(key.kind));
             touched.insert(Subject::Namespace(key.kind, key.namespace.clone()));
-            model.withdraw(old, key, &mut touched);
-            model.enter(new, key, &mut touched);
+            let (mut was, mut is) = (Said::by(old, key), Said::by(new, key));
+            was.touch(key, &mut touched);
+            is.touch(key, &mut touched);
+            was.without_what_stays(&mut is, &mut touched);
+            model.withdraw(key, &was);
+            model.enter(key, is);
         }
         for kind in changed.iter().map(|key| key.kind) {
             if (old.count(kind) == 0) != (new.count(kind) == 0) {
@@ -118,8 +126,13 @@ impl Model {
         &self.rules
     }
 
-    /// VirtualServices by host.
-    pub fn routes(&self) -> &HostIndex<Routes> {
+    /// DestinationRules by namespace and host.
+    pub fn rules_of(&self) -> &Grouped<Arc<str>, Rule> {
+        &self.rules_of
+    }
+
+    /// VirtualServices by whom they concern, and by host.
+    pub fn routes(&self) -> &Grouped<Course, Routes> {
         &self.routes
     }
 
@@ -148,65 +161,66 @@ impl Model {
         &self.selectors
     }
 
-    fn enter(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
-        let said = Said::by(world, key);
-        put(&mut self.services, said.services, Topic::Services, touched);
-        put(&mut self.rules, said.rules, Topic::Rules, touched);
-        put(&mut self.routes, said.routes, Topic::Routes, touched);
-        put(&mut self.gateways, said.gateways, Topic::Gateways, touched);
-        put(&mut self.targets, said.targets, Topic::Targets, touched);
+    fn enter(&mut self, key: &ObjectKey, said: Said) {
+        for entry in said.services {
+            self.services.insert(Arc::new(entry));
+        }
+        for entry in said.rules.into_iter().map(Arc::new) {
+            let namespace = key.namespace.clone();
+            self.rules_of.insert(namespace, Arc::clone(&entry));
+            self.rules.insert(entry);
+        }
+        for entry in said.routes.into_iter().map(Arc::new) {
+            for course in entry.courses() {
+                self.routes.insert(course, Arc::clone(&entry));
+            }
+        }
+        for entry in said.gateways {
+            self.gateways.insert(Arc::new(entry));
+        }
+        for entry in said.targets {
+            self.targets.insert(Arc::new(entry));
+        }
         self.pods.insert(key, &said.labels);
         self.mentions.insert(key, &said.mentions);
-        touched.extend(said.mentions.into_iter().map(Subject::Mention));
-        touched.extend(said.labels.into_iter().map(Subject::Pods));
         self.selectors.insert(key, &said.selector);
-        touch_selectors(key, said.selector, touched);
     }
 
-    fn withdraw(&mut self, world: &World, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
-        let said = Said::by(world, key);
-        take(&mut self.services, &said.services, Topic::Services, touched);
-        take(&mut self.rules, &said.rules, Topic::Rules, touched);
-        take(&mut self.routes, &said.routes, Topic::Routes, touched);
-        take(&mut self.gateways, &said.gateways, Topic::Gateways, touched);
-        take(&mut self.targets, &said.targets, Topic::Targets, touched);
+    fn withdraw(&mut self, key: &ObjectKey, said: &Said) {
+        for entry in &said.services {
+            self.services.remove(entry);
+        }
+        for entry in &said.rules {
+            self.rules_of.remove(&key.namespace, entry);
+            self.rules.remove(entry);
+        }
+        for entry in &said.routes {
+            for course in entry.courses() {
+                self.routes.remove(&course, entry);
+            }
+        }
+        for entry in &said.gateways {
+            self.gateways.remove(entry);
+        }
+        for entry in &said.targets {
+            self.targets.remove(entry);
+        }
         self.pods.remove(key, &said.labels);
         self.mentions.remove(key, &said.mentions);
-        touched.extend(said.mentions.into_iter().map(Subject::Mention));
-        touched.extend(said.labels.into_iter().map(Subject::Pods));
         self.selectors.remove(key, &said.selector);
-        touch_selectors(key, said.selector, touched);
     }
 }
 
-fn touch_selectors(key: &ObjectKey, labels: BTreeSet<Label>, touched: &mut BTreeSet<Subject>) {
-    let subject = |label| Subject::Selectors(key.namespace.clone(), label);
-    touched.extend(labels.into_iter().map(subject));
-}
-
-fn put<T: Entry>(
-    index: &mut HostIndex<T>,
-    entries: Vec<T>,
-    topic: Topic,
-    touched: &mut BTreeSet<Subject>,
-) {
-    for entry in entries {
-        touched.insert(Subject::Host(topic, entry.host().clone()));
-        index.insert(entry);
-    }
-}
-
-fn take<T: Entry>(
-    index: &mut HostIndex<T>,
-    entries: &[T],
-    topic: Topic,
-    touched: &mut BTreeSet<Subject>,
-) {
-    for entry in entries {
-        touched.insert(Subject::Host(topic, entry.host().clone()));
-        index.remove(entry);
-    }
-}
+/// The kinds of which objects say something that is indexed.
+const SPEAKERS: [Kind; 7] = [
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::Gateway,
+    Kind::ServiceEntry,
+    Kind::Service,
+    Kind::Pod,
+    Kind::Deployment,
+];
 
 /// What one object of a World says about hosts; nothing when it is not there or does not decode.
 #[derive(Default)]
@@ -222,68 +236,129 @@ struct Said {
 }
 
 impl Said {
+    /// What is touched by every change of the object, whatever it says of hosts: those who find it by these go on to
+    /// read the object itself.
+    fn touch(&self, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
+        touched.extend(self.mentions.iter().cloned().map(Subject::Mention));
+        for label in &self.labels {
+            touched.insert(Subject::Pods(None, label.clone()));
+            touched.insert(Subject::Pods(Some(key.namespace.clone()), label.clone()));
+        }
+        let selectors = self.selector.iter().cloned();
+        touched.extend(selectors.map(|label| Subject::Selectors(key.namespace.clone(), label)));
+    }
+
+    /// Takes out of both what is the same in what the object said and says. The rest touches its hosts.
+    fn without_what_stays(&mut self, is: &mut Said, touched: &mut BTreeSet<Subject>) {
+        let mut touch = |topic, host: &Host| {
+            touched.insert(Subject::Host(topic, host.clone()));
+        };
+        differing(
+            &mut self.services,
+            &mut is.services,
+            Topic::Services,
+            &mut touch,
+        );
+        differing(&mut self.rules, &mut is.rules, Topic::Rules, &mut touch);
+        differing(&mut self.routes, &mut is.routes, Topic::Routes, &mut touch);
+        differing(
+            &mut self.gateways,
+            &mut is.gateways,
+            Topic::Gateways,
+            &mut touch,
+        );
+        differing(
+            &mut self.targets,
+            &mut is.targets,
+            Topic::Targets,
+            &mut touch,
+        );
+        apart(&mut self.labels, &mut is.labels);
+        apart(&mut self.mentions, &mut is.mentions);
+        apart(&mut self.selector, &mut is.selector);
+    }
+
     fn by(world: &World, key: &ObjectKey) -> Said {
         let settings = world.settings();
-        let mut said = Said {
-            mentions: mentions::by(world, key),
-            ..Said::default()
-        };
+        let mut said = Said::default();
         match key.kind {
             Kind::Service => {
-                said.services = world
-                    .get(key)
-                    .and_then(|object| entries::of_service(key, object, settings))
-                    .into_iter()
-                    .collect();
-                said.selector = world
-                    .get(key)
-                    .and_then(|object| labels::of_service(object))
-                    .into_iter()
-                    .collect();
+                if let Some(object) = world.get(key) {
+                    said.services
+                        .extend(entries::of_service(key, object, settings));
+                    said.selector.extend(labels::of_service(object));
+                }
             }
             Kind::ServiceEntry => {
-                said.services = world
-                    .get(key)
-                    .map(|object| entries::of_service_entry(key, object, settings))
-                    .unwrap_or_default();
+                if let Some(object) = world.get(key) {
+                    said.services = entries::of_service_entry(key, object, settings);
+                }
             }
             Kind::DestinationRule => {
-                said.rules = world
-                    .get(key)
-                    .and_then(|object| entries::of_destination_rule(key, object, settings))
-                    .into_iter()
-                    .collect();
+                if let Some(object) = world.get(key) {
+                    said.rules
+                        .extend(entries::of_destination_rule(key, object, settings));
+                }
             }
             Kind::VirtualService => {
-                said.routes = world
-                    .get(key)
-                    .map(|object| entries::of_virtual_service(key, object, settings))
-                    .unwrap_or_default();
-                said.targets = world
-                    .get(key)
-                    .map(|object| entries::targets_of_virtual_service(key, object, settings))
-                    .unwrap_or_default();
+                if let Some(object) = world.get(key) {
+                    said.routes = entries::of_virtual_service(key, object, settings);
+                    said.targets = entries::targets_of_virtual_service(key, object, settings);
+                    said.mentions = mentions::of_virtual_service(key, object);
+                }
             }
             Kind::Gateway => {
-                said.gateways = world
-                    .get(key)
-                    .map(|object| entries::of_gateway(key, object))
-                    .unwrap_or_default();
+                if let Some(object) = world.get(key) {
+                    said.gateways = entries::of_gateway(key, object);
+                    said.mentions = mentions::of_gateway(object);
+                }
             }
             Kind::Pod => {
-                said.labels = world
-                    .get(key)
-                    .map(|object| labels::of_pod(object))
-                    .unwrap_or_default()
+                if let Some(object) = world.get(key) {
+                    said.labels = labels::of_pod(object);
+                }
             }
             Kind::Deployment => {
-                said.labels = world
-                    .get(key)
-                    .map(|object| labels::of_deployment(object))
-                    .unwrap_or_default();
+                if let Some(object) = world.get(key) {
+                    said.labels = labels::of_deployment(object);
+                }
             }
             _ => {}
         }
         said
+    }
+}
+
+/// Leaves of two lists what differs, and names its hosts.
+fn differing<T: Entry>(
+    was: &mut Vec<T>,
+    is: &mut Vec<T>,
+    topic: Topic,
+    touch: &mut impl FnMut(Topic, &Host),
+) {
+    let by_host = |list: &[T], place: usize| (list[place].host().clone(), place);
+    let places: BTreeMap<Host, usize> = (0..was.len()).map(|place| by_host(was, place)).collect();
+    let mut stays = vec![false; was.len()];
+    is.retain(|entry| {
+        let before = places.get(entry.host());
+        let same = before.filter(|place| was[**place].says_the_same(entry));
+        if let Some(place) = same {
+            stays[*place] = true;
+        }
+        same.is_none()
+    });
+    let mut stays = stays.into_iter();
+    was.retain(|_| !stays.next().unwrap_or_default());
+    for entry in was.iter().chain(is.iter()) {
+        touch(topic, entry.host());
+    }
+}
+
+/// Takes out of both what is in both.
+fn apart<T: Ord + Clone>(was: &mut BTreeSet<T>, is: &mut BTreeSet<T>) {
+    let both: Vec<T> = was.intersection(is).cloned().collect();
+    for member in both {
+        was.remove(&member);
+        is.remove(&member);
     }
 }

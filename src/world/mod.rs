@@ -215,20 +215,21 @@ impl World {
     /// # Errors
     /// The JSON is no Kubernetes object. An object whose spec does not decode is no error: it is stored as such.
     pub fn apply(&mut self, object: &Value) -> Result<Option<Change>, ApplyError> {
-        let text = |value: &Value, name| {
-            value
-                .as_str()
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned)
-                .ok_or(ApplyError::Missing(name))
-        };
-        let api_version = text(&object["apiVersion"], "apiVersion")?;
-        let kind = text(&object["kind"], "kind")?;
-        let Some(kind) = Kind::of(&api_version, &kind) else {
+        let Some(kind) = kind_of(object)? else {
             return Ok(None);
         };
-        text(&object["metadata"]["name"], "metadata.name")?;
-        Ok(on_store!(kind, Spec => insert::<Spec>(&mut self.stores, object)))
+        let key = ObjectKey::of(kind, object);
+        let version = object["metadata"]["resourceVersion"].as_str();
+        let is_stored = |stored: &Metadata| version == Some(stored.resource_version.as_str());
+        if version != Some("") && self.metadata(&key).is_some_and(is_stored) {
+            return Ok(None);
+        }
+        Ok(self.take(Incoming::read(key, object)))
+    }
+
+    /// Takes in an object that was read before; as [`World::apply`].
+    pub fn take(&mut self, incoming: Incoming) -> Option<Change> {
+        (incoming.enter)(incoming.key, &mut self.stores)
     }
 
     /// Forgets an object. `None` when it was not known.
@@ -324,17 +325,52 @@ impl World {
     }
 }
 
-fn insert<S: Content>(stores: &mut Stores, object: &Value) -> Option<Change> {
-    let version = object["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default();
-    let key = ObjectKey::of(S::KIND, object);
+/// An object that was read and belongs to no World yet: reading takes longer than taking in, and several threads can
+/// share it.
+pub struct Incoming {
+    key: ObjectKey,
+    enter: Box<dyn FnOnce(ObjectKey, &mut Stores) -> Option<Change> + Send>,
+}
+
+impl Incoming {
+    /// Reads an object as an API server or a file gives it; `None` for a kind or version that is not read here.
+    ///
+    /// # Errors
+    /// As [`World::apply`].
+    pub fn of(object: &Value) -> Result<Option<Incoming>, ApplyError> {
+        let kind = kind_of(object)?;
+        Ok(kind.map(|kind| Incoming::read(ObjectKey::of(kind, object), object)))
+    }
+
+    fn read(key: ObjectKey, object: &Value) -> Incoming {
+        on_store!(key.kind, Spec => {
+            let read = Object::<Spec>::read(object);
+            Incoming {
+                key,
+                enter: Box::new(|key, stores| insert(stores, key, read)),
+            }
+        })
+    }
+}
+
+/// The kind of an object; `None` for one that is not read here.
+fn kind_of(object: &Value) -> Result<Option<Kind>, ApplyError> {
+    fn text<'v>(value: &'v Value, name: &'static str) -> Result<&'v str, ApplyError> {
+        let text = value.as_str().filter(|text| !text.is_empty());
+        text.ok_or(ApplyError::Missing(name))
+    }
+    let api_version = text(&object["apiVersion"], "apiVersion")?;
+    let kind = text(&object["kind"], "kind")?;
+    let Some(kind) = Kind::of(api_version, kind) else {
+        return Ok(None);
+    };
+    text(&object["metadata"]["name"], "metadata.name")?;
+    Ok(Some(kind))
+}
+
+fn insert<S: Content>(stores: &mut Stores, key: ObjectKey, mut new: Object<S>) -> Option<Change> {
     let store = S::store_mut(stores);
     let old = store.get(&key);
-    if old.is_some_and(|old| !version.is_empty() && old.meta.resource_version == version) {
-        return None;
-    }
-    let mut new = Object::<S>::read(object);
     let content = match old {
         Some(old) if **old == new => return None,
         Some(old) => !old.says_the_same(&new),

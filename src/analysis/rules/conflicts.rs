@@ -1,13 +1,11 @@
 //! Objects that speak about the same thing.
 
-use std::sync::Arc;
-
 use crate::analysis::diagnoses as say;
 use crate::analysis::message::Diagnosis;
 use crate::analysis::view::View;
 use crate::api::networking::VirtualServiceSpec;
 use crate::api::text::enumeration;
-use crate::model::{Routes, Visibility, applies_to_mesh};
+use crate::model::{Course, Scope, applies_to_mesh};
 use crate::world::ObjectKey;
 
 use super::{Inspected, Report};
@@ -29,32 +27,32 @@ pub(super) fn mesh_hosts_are_routed_once(
     for (i, written) in object.spec.hosts.iter().enumerate() {
         let host = view.resolve(written, &object.key.namespace);
         let all = view.routes_around(&host);
-        let Some(own) = all.get(&host, object.meta.created, object.key) else {
+        let of = |scope| all.of(&Course::Sidecars(scope));
+        let Some(own) = [Scope::Everywhere, Scope::Limited]
+            .into_iter()
+            .find_map(|scope| of(scope)?.get(&host, object.meta.created, object.key))
+        else {
             continue;
         };
         let path = format!("spec.hosts[{i}]");
-        let rivals = |routes: &&Arc<Routes>| is_rival(routes, own);
-        let equals = |routes: &&Arc<Routes>| is_rival(routes, own) && same_scope(routes, own);
-        if let Some(winner) = all.before(own).find(equals) {
+        let equals = || own.scopes().into_iter().map(Course::Sidecars);
+        if let Some((_, winner)) = all.first_before(own, equals()) {
             let text = format!(
                 "sidecars route host \"{written}\" as {} says, which comes first (the oldest does, then by namespace and \
                  name); this object's routes for it are not used",
                 winner.source
             );
             found.push((&say::ROUTES_CONFLICT, path, text, written, &winner.source));
-        } else if let Some(loser) = all.after(own).find(equals) {
+        } else if let Some((_, loser)) = all.first_after(own, equals()) {
             let text = format!(
                 "{} routes host \"{written}\" for sidecars too; this object comes first and is used",
                 loser.source
             );
             found.push((&say::ROUTES_CONTESTED, path, text, written, &loser.source));
-        } else if let Some(other) = all
-            .exact(&host)
-            .chain(all.above(&host))
-            .chain(all.below(&host))
-            .filter(rivals)
-            .find(|routes| !same_scope(routes, own))
-        {
+        } else if let Some(other) = own.other_scope().and_then(of).and_then(|others| {
+            let around = others.above(&host).chain(others.below(&host));
+            others.exact(&host).chain(around).next()
+        }) {
             let text = format!(
                 "{} routes host \"{}\" for sidecars too, exported to {} while this object is exported to {}; where both \
                  are visible, the one that is exported to single namespaces is used",
@@ -85,12 +83,3 @@ pub(super) fn mesh_hosts_are_routed_once(
 
 /// What is to be said of one host: the diagnosis, the field, the text, the host, the rival.
 type Found<'a> = (&'static Diagnosis, String, String, &'a str, &'a ObjectKey);
-
-/// Whether other routes are for sidecars that these are for as well.
-fn is_rival(other: &Routes, own: &Routes) -> bool {
-    other.source != own.source && other.for_mesh && other.visibility.overlaps(&own.visibility)
-}
-
-fn same_scope(a: &Routes, b: &Routes) -> bool {
-    (a.visibility == Visibility::Everywhere) == (b.visibility == Visibility::Everywhere)
-}

@@ -70,28 +70,33 @@ fn port_exists(
         .flat_map(|service| service.ports.iter())
         .map(|port| port.number)
         .collect();
-    let source = services
-        .iter()
-        .map(|service| service.source.to_string())
-        .collect::<Vec<_>>()
-        .join(" and ");
-    let list = enumeration(&numbers);
+    let source = || match services {
+        [one, other] => format!("{} and {}", one.source, other.source),
+        many => enumeration(many.iter().map(|service| &service.source)),
+    };
+    let list = || enumeration(&numbers);
     match &destination.port {
         Some(port) if !numbers.contains(&port.number) => {
             let has = if numbers.is_empty() {
                 "no ports".to_owned()
             } else {
-                list
+                list()
             };
             let text = format!(
-                "host \"{}\" has no port {}; {source} has {has}",
-                destination.host, port.number
+                "host \"{}\" has no port {}; {} has {has}",
+                destination.host,
+                port.number,
+                source()
             );
             let path = format!("{path}.port.number");
             concerning(report.say(&say::PORT_NOT_FOUND, path, text), services);
         }
         None if numbers.len() > 1 => {
-            let text = format!("a port is needed, because {source} has several: {list}");
+            let text = format!(
+                "a port is needed, because {} has several: {}",
+                source(),
+                list()
+            );
             let path = format!("{path}.host");
             concerning(report.say(&say::PORT_REQUIRED, path, text), services);
         }
@@ -171,6 +176,9 @@ pub(super) fn subsets_exist(
     }
 }
 
+/// In how many DestinationRules that do not apply a subset is looked for.
+const LOOKED_THROUGH: usize = 1_000;
+
 /// What is said of a subset that is not defined, and the DestinationRules that it tells of.
 struct Missing<'a> {
     text: String,
@@ -184,29 +192,27 @@ fn missing_subset<'a>(
     host: &Host,
     wanted: &str,
 ) -> Option<Missing<'a>> {
-    let rules = view.rules(host);
     let services = view.services(host);
-    let root = &view.settings().root_namespace;
     let effective: Vec<Vec<&'a Arc<Rule>>> = clients
         .iter()
-        .map(|client| effective_rules(&rules, &services, client, root))
+        .map(|client| effective_rules(view, host, &services, client))
         .collect();
     let defines = |rule: &&Arc<Rule>| rule.spec.subsets.iter().any(|subset| subset.name == wanted);
     if effective.iter().flatten().any(defines) {
         return None;
     }
     let nearest = effective.into_iter().find(|rules| !rules.is_empty());
-    Some(unknown_subset(wanted, host, nearest, &rules))
+    Some(unknown_subset(wanted, host, nearest, view.rules(host)))
 }
 
 fn unknown_subset<'a>(
     wanted: &str,
     host: &Host,
     effective: Option<Vec<&'a Arc<Rule>>>,
-    all: &[&'a Arc<Rule>],
+    all: impl Iterator<Item = &'a Arc<Rule>>,
 ) -> Missing<'a> {
     let Some(effective) = effective else {
-        let mut all = all.iter().copied();
+        let mut all = all.take(LOOKED_THROUGH);
         let without_effect =
             all.find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
         let text = match without_effect {
@@ -280,20 +286,20 @@ fn gateway_namespaces(
 /// the service's, else those of the root namespace; among them, those with the most specific host.
 /// Istio: `PushContext.destinationRule`.
 fn effective_rules<'a>(
-    rules: &[&'a Arc<Rule>],
+    view: &View<'a>,
+    host: &Host,
     services: &[&Arc<Service>],
-    client: &str,
-    root: &str,
+    client: &Arc<str>,
 ) -> Vec<&'a Arc<Rule>> {
-    let service_namespaces = services.iter().map(|service| &*service.source.namespace);
+    let service_namespaces = services.iter().map(|service| &service.source.namespace);
+    let root = view.settings().root_namespace.as_str().into();
     for namespace in std::iter::once(client)
         .chain(service_namespaces)
-        .chain([root])
+        .chain([&root])
     {
-        let mut tier = rules
-            .iter()
-            .copied()
-            .filter(|rule| &*rule.source.namespace == namespace && rule.visibility.includes(client))
+        let mut tier = view
+            .rules_of(namespace, host)
+            .filter(|rule| rule.visibility.includes(client))
             .peekable();
         if let Some(most_specific) = tier.peek().map(|rule| &rule.host) {
             return tier

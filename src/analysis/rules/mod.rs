@@ -61,10 +61,12 @@ macro_rules! checks {
         }
 
         impl Check {
+            /// Runs the check, if it is for objects of this kind.
             fn run(&self, view: &View<'_>, key: &ObjectKey, report: &mut Report<'_>) {
                 match self {
                     Check::Any(check) => check(view, key, report),
-                    $( Check::$kind(check) => inspect(view, key, *check, report), )*
+                    $( Check::$kind(check) if key.kind == <$spec>::KIND => inspect(view, key, *check, report), )*
+                    _ => {}
                 }
             }
         }
@@ -407,9 +409,6 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
 }
 
 fn inspect<S: Content>(view: &View<'_>, key: &ObjectKey, check: On<S>, report: &mut Report<'_>) {
-    if key.kind != S::KIND {
-        return;
-    }
     let Some(object) = view.object::<S>(key) else {
         return;
     };

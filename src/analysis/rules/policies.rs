@@ -149,8 +149,7 @@ pub(super) fn selectors_mean_no_kubernetes_gateway<S: Policy>(
         pods.filter_map(|(_, pod)| gateway(&pod.meta.labels))
             .collect()
     } else {
-        let pods = view.pods(&selector.match_labels);
-        let pods = pods.filter(|pod| pod.namespace == *namespace);
+        let pods = view.pods_of(namespace, &selector.match_labels);
         pods.filter_map(|pod| gateway(view.labels(pod)?)).collect()
     };
     for name in gateways {
@@ -188,8 +187,7 @@ pub(super) fn workloads_have_one_telemetry(
         }
         return;
     };
-    let pods = view.pods(labels).filter(|pod| pod.namespace == *namespace);
-    let pods: Vec<&ObjectKey> = pods.collect();
+    let pods: Vec<&ObjectKey> = view.pods_of(namespace, labels).collect();
     let path = "spec.selector.matchLabels";
     if pods.is_empty() {
         let text = format!(

@@ -9,7 +9,7 @@ use crate::api::networking::{
     DestinationRuleSpec, HTTPMatchRequest, TrafficPolicy, VirtualServiceSpec,
 };
 use crate::api::text::enumeration;
-use crate::model::{Routes, Rule, gateway_key};
+use crate::model::{Course, Rule, gateway_key};
 use crate::world::ObjectKey;
 
 use super::{Inspected, Report};
@@ -28,18 +28,12 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
     for (index, written) in object.spec.hosts.iter().enumerate() {
         let host = view.resolve(written, &object.key.namespace);
         let all = view.routes_around(&host);
-        let Some(own) = all.get(&host, object.meta.created, object.key) else {
+        let courses = || own_gateways.iter().cloned().map(Course::Gateway);
+        let is_own = |course| all.of(&course)?.get(&host, object.meta.created, object.key);
+        let Some(own) = courses().find_map(is_own) else {
             continue;
         };
-        let shared = |routes: &Arc<Routes>| {
-            let theirs = gateways(&routes.spec, &routes.source);
-            own_gateways.intersection(&theirs).next().cloned()
-        };
-        let earlier = all
-            .before(own)
-            .filter(|routes| !routes.spec.http.is_empty())
-            .find_map(|routes| Some((routes, shared(routes)?)));
-        let Some((rival, gateway)) = earlier else {
+        let Some((Course::Gateway(gateway), rival)) = all.first_before(own, courses()) else {
             continue;
         };
         let path = format!("spec.hosts[{index}]");
@@ -111,21 +105,22 @@ pub(super) fn destination_rules_of_a_host_agree(
     report: &mut Report<'_>,
 ) {
     let host = view.resolve(&object.spec.host, &object.key.namespace);
-    let all = view.rules(&host);
-    let is_of_it = |rule: &&Arc<Rule>| {
-        rule.host == host
-            && rule.source.namespace == object.key.namespace
-            && rule.spec.workload_selector == object.spec.workload_selector
+    let all = view.rules_of(&object.key.namespace, &host);
+    let mut all = all.filter(|rule| {
+        rule.host == host && rule.spec.workload_selector == object.spec.workload_selector
+    });
+    let mut before: Vec<&Arc<Rule>> = Vec::new();
+    let own = loop {
+        match all.next() {
+            Some(rule) if rule.source == *object.key => break rule,
+            Some(rule) => before.push(rule),
+            None => return,
+        }
     };
-    let all: Vec<&Arc<Rule>> = all.into_iter().filter(is_of_it).collect();
-    let Some(place) = all.iter().position(|rule| rule.source == *object.key) else {
-        return;
-    };
-    let own = &all[place];
-    let earlier = all[..place]
-        .iter()
-        .filter(|rule| rule.visibility.overlaps(&own.visibility));
-    let earlier: Vec<&&Arc<Rule>> = earlier.collect();
+    let earlier: Vec<&Arc<Rule>> = before
+        .into_iter()
+        .filter(|rule| rule.visibility.overlaps(&own.visibility))
+        .collect();
     let order = "the older comes first, then the first by namespace and name";
     let with_policy = earlier
         .iter()
@@ -142,7 +137,7 @@ pub(super) fn destination_rules_of_a_host_agree(
             .concerning(&winner.source);
     }
     for (index, subset) in object.spec.subsets.iter().enumerate() {
-        let defines = |rule: &&&&Arc<Rule>| {
+        let defines = |rule: &&&Arc<Rule>| {
             rule.spec
                 .subsets
                 .iter()

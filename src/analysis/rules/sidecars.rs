@@ -35,10 +35,7 @@ pub(super) fn workloads_have_one_sidecar(
         }
         return;
     };
-    let pods: Vec<&ObjectKey> = view
-        .pods(selector)
-        .filter(|pod| pod.namespace == *namespace)
-        .collect();
+    let pods: Vec<&ObjectKey> = view.pods_of(namespace, selector).collect();
     if pods.is_empty() {
         let text = format!(
             "no pod of namespace {namespace} has the labels {}",
@@ -84,10 +81,7 @@ pub(super) fn pods_have_sidecars(
     let namespace = &object.key.namespace;
     match labels(object.spec) {
         Some(selector) => {
-            let pods = view
-                .pods(selector)
-                .filter(|pod| pod.namespace == *namespace);
-            for pod in pods {
+            for pod in view.pods_of(namespace, selector) {
                 let meta = view.object::<PodSpec>(pod).map(|pod| &pod.meta);
                 if meta.is_some_and(|meta| is_ambient(&meta.annotations)) {
                     let text = format!("{pod} is in ambient mode, and has no sidecar");

@@ -10,7 +10,7 @@ use crate::api::networking::{
     Destination, DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
 use crate::api::text::enumeration;
-use crate::model::{Service, selects};
+use crate::model::{Course, Service, selects};
 use crate::world::{NodeSpec, ObjectKey, PodSpec, ServiceSpec};
 
 use super::gateways::listed;
@@ -170,8 +170,7 @@ fn endpoints_of_subset(
     let host = view.resolve(&destination.host, namespace);
     let services = view.services(&host);
     let service = services.iter().find(|service| service.host == host)?;
-    let rules = view.rules(&host);
-    let (rule, subset) = rules.iter().find_map(|rule| {
+    let (rule, subset) = view.rules(&host).find_map(|rule| {
         let mut subsets = rule.spec.subsets.iter();
         Some((
             rule,
@@ -259,10 +258,7 @@ fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &La
         return Endpoints::Unknown;
     }
     let mut found = Endpoints::None;
-    for key in view
-        .pods(&of_pods)
-        .filter(|key| key.namespace == *namespace)
-    {
+    for key in view.pods_of(namespace, &of_pods) {
         let (Some(pod), Some(own)) = (view.pod(key), view.labels(key)) else {
             continue;
         };
@@ -273,11 +269,8 @@ fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &La
             found = Endpoints::NoneReady;
         }
     }
-    let mut makers = view.deployments(&of_pods);
-    if found == Endpoints::None
-        && of_nodes.is_empty()
-        && makers.any(|key| key.namespace == *namespace)
-    {
+    let mut makers = view.deployments_of(namespace, &of_pods);
+    if found == Endpoints::None && of_nodes.is_empty() && makers.next().is_some() {
         return Endpoints::Unknown;
     }
     found
@@ -328,19 +321,8 @@ pub(super) fn gateways_use_the_subsets_too(
                 continue;
             }
             let host = view.resolve(&destination.host, namespace);
-            let splits = |spec: &VirtualServiceSpec, namespace: &str| {
-                let routes = spec.http.iter().flat_map(|http| &http.route);
-                routes
-                    .filter_map(|route| route.destination.as_ref())
-                    .any(|other| {
-                        !other.subset.is_empty() && view.resolve(&other.host, namespace) == host
-                    })
-            };
-            let rival = view
-                .routes_around(&host)
-                .exact(&host)
-                .find(|routes| splits(&routes.spec, &routes.source.namespace));
-            if let Some(rival) = rival {
+            let splitting = view.routes_around(&host).of(&Course::Splitting);
+            if let Some(rival) = splitting.and_then(|all| all.exact(&host).next()) {
                 let text = format!(
                     "host \"{}\" is routed here without a subset, while {} splits its traffic by subsets",
                     destination.host, rival.source

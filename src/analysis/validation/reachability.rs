@@ -37,8 +37,8 @@ trait Match: Serialize {
         None
     }
     /// Further needs: one that covers this has none of its own, or its first is among these.
-    fn needs(&self) -> impl Iterator<Item = String> {
-        std::iter::empty()
+    fn needs(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Whether it takes all of the other's traffic, and more. Asked only where [`Match::prefix`] begins the other's.
     fn covers(&self, _other: &Self) -> bool {
@@ -46,8 +46,13 @@ trait Match: Serialize {
     }
 }
 
-fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M]>) {
+/// How many earlier conditions one is compared with, at each of as many prefixes: where there are more, what is
+/// covered by a later one of them is not found. Repetitions always are.
+const LOOKED_THROUGH: usize = 128;
+
+fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M]> + Clone) {
     let mut earlier = Earlier::default();
+    let is_single = routes.clone().map(<[M]>::len).sum::<usize>() < 2;
     let mut catches_all = None;
     for (index, matches) in routes.enumerate() {
         let at = at.index(index);
@@ -57,9 +62,13 @@ fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M
         if matches.is_empty() {
             catches_all = catches_all.or(Some(index));
         }
+        if is_single {
+            continue;
+        }
         let mut repeated = 0;
         for (number, condition) in matches.iter().enumerate() {
-            let same = earlier.same_as(condition);
+            let identity = condition.identity();
+            let same = earlier.same_as(identity.as_ref());
             repeated += usize::from(same.is_some());
             if let Some((route, earlier)) = same.or_else(|| earlier.first_wider(condition)) {
                 let text = format!(
@@ -69,7 +78,7 @@ fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M
                     .index(number)
                     .report(Finding::IneffectiveMatch, text);
             }
-            earlier.push((index, number), condition);
+            earlier.push((index, number), identity, condition);
         }
         if !matches.is_empty() && repeated == matches.len() {
             at.report(
@@ -102,27 +111,32 @@ impl<M> Default for Earlier<'_, M> {
 }
 
 impl<'a, M: Match> Earlier<'a, M> {
-    fn push(&mut self, place: Place, condition: &'a M) {
-        if let Some(identity) = condition.identity() {
+    fn push(&mut self, place: Place, identity: Option<String>, condition: &'a M) {
+        if let Some(identity) = identity {
             self.by_identity.entry(identity).or_insert(place);
         }
         if let Some(prefix) = condition.prefix() {
-            let need = condition.needs().next().unwrap_or_default();
+            let need = condition.needs().into_iter().next().unwrap_or_default();
             let by_need = self.by_prefix.entry(prefix).or_default();
             by_need.entry(need).or_default().push((place, condition));
         }
     }
 
-    fn same_as(&self, condition: &M) -> Option<Place> {
-        self.by_identity.get(&condition.identity()?).copied()
+    fn same_as(&self, identity: Option<&String>) -> Option<Place> {
+        self.by_identity.get(identity?).copied()
     }
 
     /// The first condition that covers this one.
     fn first_wider(&self, condition: &M) -> Option<Place> {
-        let needs: Vec<String> = condition.needs().chain([String::new()]).collect();
+        let mut needs = condition.needs();
+        needs.push(String::new());
         self.beginning(condition.prefix()?)
+            .take(LOOKED_THROUGH)
             .flat_map(|by_need| needs.iter().filter_map(|need| by_need.get(need)))
-            .filter_map(|found| found.iter().find(|(_, other)| other.covers(condition)))
+            .filter_map(|found| {
+                let mut first = found.iter().take(LOOKED_THROUGH);
+                first.find(|(_, other)| other.covers(condition))
+            })
             .map(|(place, _)| *place)
             .min()
     }
@@ -154,6 +168,9 @@ fn common<'t>(one: &str, other: &'t str) -> &'t str {
 impl Match for HTTPMatchRequest {
     /// Names are for logs alone.
     fn identity(&self) -> Option<String> {
+        if self.name.is_empty() {
+            return serde_json::to_string(self).ok();
+        }
         let unnamed = HTTPMatchRequest {
             name: String::new(),
             ..self.clone()
@@ -165,9 +182,16 @@ impl Match for HTTPMatchRequest {
         self.uri.as_ref()?.prefix.as_deref()
     }
 
-    fn needs(&self) -> impl Iterator<Item = String> {
-        let headers = self.headers.iter();
-        headers.filter_map(|header| serde_json::to_string(&header).ok())
+    fn needs(&self) -> Vec<String> {
+        let needs = self.headers.iter().map(|one| need("header", one));
+        let needs = needs
+            .chain(self.query_params.iter().map(|one| need("parameter", one)))
+            .chain(self.without_headers.iter().map(|one| need("without", one)))
+            .chain(self.source_labels.iter().map(|one| need("label", one)))
+            .chain(self.method.iter().map(|one| need("method", one)))
+            .chain(self.authority.iter().map(|one| need("authority", one)))
+            .chain((self.port != 0).then(|| need("port", self.port)));
+        needs.collect()
     }
 
     /// Covered are longer prefixes under the same or fewer further conditions.
@@ -188,6 +212,11 @@ impl Match for HTTPMatchRequest {
             && (self.source_namespace.is_empty() || self.source_namespace == other.source_namespace)
             && (self.gateways.is_empty() || self.gateways == other.gateways)
     }
+}
+
+/// A text for something that a condition asks for, which one that it covers asks for as well.
+fn need(what: &str, wanted: impl Serialize) -> String {
+    serde_json::to_string(&(what, wanted)).unwrap_or_default()
 }
 
 fn is_part<V: PartialEq>(part: &BTreeMap<String, V>, whole: &BTreeMap<String, V>) -> bool {

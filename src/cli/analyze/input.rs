@@ -9,7 +9,7 @@ use crate::analysis::{Message, Snapshot, diagnoses};
 use crate::api::kind::Kind;
 use crate::cli::manifests::{Document, Unreadable};
 use crate::inject::policy::IGNORED_NAMESPACES;
-use crate::world::{ObjectKey, World};
+use crate::world::{ApplyError, Incoming, ObjectKey, World};
 
 /// What is known after reading: the World, where each object came from, and what could not be taken into the World.
 pub(super) struct Input<'d> {
@@ -40,74 +40,35 @@ impl<'d> Input<'d> {
 
     /// Takes documents in their order: of two with one object, the last one counts.
     pub(super) fn take_all(&mut self, documents: &'d [Document]) {
-        let parsed = parse(documents);
-        for (index, (document, object)) in documents.iter().zip(parsed).enumerate() {
-            match object {
-                Ok(Value::Null) => {}
-                Ok(object) => self.take_object(index, document, String::new(), object),
-                Err(error) => self.unreadable(document, error),
+        let read = read_all(documents, &self.default_namespace);
+        for (index, (document, read)) in documents.iter().zip(read).enumerate() {
+            let objects = match read {
+                Ok(objects) => objects,
+                Err(error) => {
+                    self.unreadable(document, error);
+                    continue;
+                }
+            };
+            for Read { path, object } in objects {
+                match object {
+                    Ok(object) => self.take(index, path, object),
+                    Err(error) => self.unreadable(
+                        document,
+                        Unreadable {
+                            line: document.place_of(&path).line,
+                            text: error.to_string(),
+                        },
+                    ),
+                }
             }
         }
     }
 
-    fn take_object(
-        &mut self,
-        index: usize,
-        document: &'d Document,
-        path: String,
-        mut object: Value,
-    ) {
-        let is_list = object["kind"]
-            .as_str()
-            .is_some_and(|kind| kind.ends_with("List"));
-        if is_list && let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) {
-            let dot = if path.is_empty() { "" } else { "." };
-            for (place, item) in items.into_iter().enumerate() {
-                let path = format!("{path}{dot}items[{place}]");
-                self.take_object(index, document, path, item);
-            }
-            return;
+    fn take(&mut self, document: usize, path: String, object: Incoming) {
+        if let Some(change) = self.world.take(object) {
+            let origin = Origin { document, path };
+            self.origins.insert(change.key, origin);
         }
-        if self.default_namespace_applies(&object) {
-            object["metadata"]["namespace"] = json!(self.default_namespace);
-        }
-        if object["metadata"]["namespace"]
-            .as_str()
-            .is_some_and(|namespace| IGNORED_NAMESPACES.contains(&namespace))
-        {
-            // The cluster's own objects are not for its users to mend.
-            return;
-        }
-        match self.world.apply(&object) {
-            Ok(Some(change)) => {
-                let origin = Origin {
-                    document: index,
-                    path,
-                };
-                self.origins.insert(change.key, origin);
-            }
-            Ok(None) => {}
-            Err(error) => self.unreadable(
-                document,
-                Unreadable {
-                    line: document.place_of(&path).line,
-                    text: error.to_string(),
-                },
-            ),
-        }
-    }
-
-    fn default_namespace_applies(&self, object: &Value) -> bool {
-        let text = |name: &str| object[name].as_str().unwrap_or_default();
-        let namespaced =
-            Kind::of(text("apiVersion"), text("kind")).is_some_and(Kind::is_namespaced);
-        let metadata = &object["metadata"];
-        namespaced
-            && metadata.is_object()
-            && metadata["namespace"]
-                .as_str()
-                .unwrap_or_default()
-                .is_empty()
     }
 
     fn unreadable(&mut self, document: &'d Document, error: Unreadable) {
@@ -178,11 +139,28 @@ fn concerns(message: &Message, namespace: Option<&str>) -> bool {
     })
 }
 
-/// Reads all documents, on as many threads as there are processors: reading YAML takes most of the time.
-fn parse(documents: &[Document]) -> Vec<Result<Value, Unreadable>> {
+/// An object of a document.
+struct Read {
+    /// See [`Origin::path`].
+    path: String,
+    object: Result<Incoming, ApplyError>,
+}
+
+/// Reads all documents, on as many threads as there are processors: it takes most of the time.
+fn read_all(documents: &[Document], default_namespace: &str) -> Vec<Result<Vec<Read>, Unreadable>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = documents.len().div_ceil(threads).max(1);
-    let read = |documents: &[Document]| documents.iter().map(Document::parse).collect::<Vec<_>>();
+    let read = |documents: &[Document]| {
+        let each = documents.iter().map(|document| {
+            let mut objects = Vec::new();
+            let content = document.parse()?;
+            if !content.is_null() {
+                take_apart(String::new(), content, default_namespace, &mut objects);
+            }
+            Ok(objects)
+        });
+        each.collect::<Vec<_>>()
+    };
     if documents.len() < 2 * threads {
         return read(documents);
     }
@@ -197,4 +175,44 @@ fn parse(documents: &[Document]) -> Vec<Result<Value, Unreadable>> {
             .flat_map(|(share, worker)| worker.join().unwrap_or_else(|_| read(share)))
             .collect()
     })
+}
+
+/// Reads an object, or each of a list.
+fn take_apart(path: String, mut object: Value, default_namespace: &str, into: &mut Vec<Read>) {
+    let is_list = object["kind"]
+        .as_str()
+        .is_some_and(|kind| kind.ends_with("List"));
+    if is_list && let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) {
+        let dot = if path.is_empty() { "" } else { "." };
+        for (place, item) in items.into_iter().enumerate() {
+            let path = format!("{path}{dot}items[{place}]");
+            take_apart(path, item, default_namespace, into);
+        }
+        return;
+    }
+    if lacks_namespace(&object) {
+        object["metadata"]["namespace"] = json!(default_namespace);
+    }
+    if object["metadata"]["namespace"]
+        .as_str()
+        .is_some_and(|namespace| IGNORED_NAMESPACES.contains(&namespace))
+    {
+        // The cluster's own objects are not for its users to mend.
+        return;
+    }
+    if let Some(object) = Incoming::of(&object).transpose() {
+        into.push(Read { path, object });
+    }
+}
+
+fn lacks_namespace(object: &Value) -> bool {
+    let text = |name: &str| object[name].as_str().unwrap_or_default();
+    let namespaced = Kind::of(text("apiVersion"), text("kind")).is_some_and(Kind::is_namespaced);
+    let metadata = &object["metadata"];
+    namespaced
+        && metadata.is_object()
+        && metadata["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
 }

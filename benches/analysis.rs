@@ -1,0 +1,164 @@
+//! What analysis costs: `cargo bench --bench analysis`.
+//!
+//! Prints medians: of everything derived from a World in memory, of one changed VirtualService on the way that the
+//! controller goes (object taken in, Snapshot made anew, status compared), and of the whole program on a file.
+//! `-- --write FOLDER` leaves the files there, for other programs to be measured with.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a measurement that cannot start has nothing better to do"
+)]
+
+mod mesh;
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use allocation_counter::measure;
+use jiff::Timestamp;
+use outrigger::analysis::{Snapshot, conditions};
+use outrigger::world::World;
+
+const SIZES: [usize; 3] = [100, 1_000, 10_000];
+const PROCESS_RUNS: usize = 41;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    // `cargo test` runs benches too, without this.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    if let Some(place) = arguments.iter().position(|argument| argument == "--write") {
+        write(Path::new(&arguments[place + 1]));
+        return;
+    }
+    for services in SIZES {
+        println!("{services} services");
+        from_memory(services);
+        one_change(services);
+        whole_process(services);
+    }
+}
+
+fn write(folder: &Path) {
+    for services in SIZES {
+        std::fs::write(
+            folder.join(format!("mesh-{services}.yaml")),
+            mesh::manifest(services),
+        )
+        .unwrap();
+    }
+}
+
+/// Everything that is derived from objects in memory, and every message in order.
+fn from_memory(services: usize) {
+    let world = mesh::world(services);
+    let analyse = |world: World| {
+        let snapshot = Snapshot::new(world);
+        let said = snapshot.all_messages().len();
+        (snapshot, said)
+    };
+    let times = (0..(40_000 / services).clamp(15, 101)).map(|_| {
+        let world = world.clone();
+        let start = Instant::now();
+        let found = black_box(analyse(world));
+        let took = start.elapsed();
+        drop(found);
+        took
+    });
+    report("all from memory", times.collect());
+    let taken = measure(|| drop(black_box(analyse(world.clone()))));
+    println!(
+        "    {} allocations, {} KiB at most at a time",
+        taken.count_total,
+        taken.bytes_max >> 10
+    );
+}
+
+/// One VirtualService after the other changes.
+fn one_change(services: usize) {
+    let now = Timestamp::UNIX_EPOCH;
+    let mut snapshot = Snapshot::new(mesh::world(services).at(now));
+    let change = |snapshot: &Snapshot, round: usize| {
+        let object = mesh::virtual_service(round * 7 % services, 20 + round % 50);
+        let start = Instant::now();
+        let mut world = snapshot.world().clone().at(now);
+        let change = world.apply(&object).unwrap();
+        let (next, concerned) = snapshot.update(world, change.as_slice());
+        for key in &concerned {
+            let Some(meta) = next.world().metadata(key) else {
+                continue;
+            };
+            let standing = next.standing(key);
+            black_box(conditions::status_patch(
+                next.world().status(key),
+                meta.generation,
+                next.messages(key),
+                &standing,
+                now,
+            ));
+        }
+        (next, start.elapsed())
+    };
+    let times = (0..501).map(|round| {
+        let (next, took) = change(&snapshot, round);
+        snapshot = next;
+        took
+    });
+    report("one changed VirtualService", times.collect());
+    let taken = measure(|| drop(black_box(change(&snapshot, 501))));
+    println!("    {} allocations", taken.count_total);
+}
+
+/// The program from its start to its exit, and how much memory it takes.
+fn whole_process(services: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, mesh::manifest(services)).unwrap();
+    let program =
+        std::env::var("OUTRIGGER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_outrigger").to_owned());
+    let times = (0..PROCESS_RUNS).map(|_| {
+        let mut command = Command::new(&program);
+        command.arg("analyze").arg("-f").arg(&file);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let start = Instant::now();
+        assert!(command.status().unwrap().success());
+        start.elapsed()
+    });
+    report("outrigger analyze -f", times.collect());
+    let peak = Command::new("/usr/bin/time")
+        .args([
+            "-f",
+            "%M KiB at most",
+            &program,
+            "analyze",
+            "-o",
+            "json",
+            "-f",
+        ])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .output();
+    match peak {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let bytes = std::fs::metadata(&file).unwrap().len();
+            println!("    {}, {bytes} bytes", text.lines().last().unwrap());
+        }
+        Err(error) => println!("    memory unknown: /usr/bin/time: {error}"),
+    }
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    println!(
+        "  {what}: median {:?}, shortest {:?}, 95 % {:?}, {} runs",
+        times[times.len() / 2],
+        times[0],
+        times[times.len() * 95 / 100],
+        times.len(),
+    );
+}

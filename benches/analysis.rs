@@ -63,9 +63,9 @@ fn from_memory(services: usize) {
     };
     let times = (0..(40_000 / services).clamp(15, 101)).map(|_| {
         let world = world.clone();
-        let start = Instant::now();
+        let start = Clock::start();
         let found = black_box(analyse(world));
-        let took = start.elapsed();
+        let took = start.stop();
         drop(found);
         took
     });
@@ -84,7 +84,7 @@ fn one_change(services: usize) {
     let mut snapshot = Snapshot::new(mesh::world(services).at(now));
     let change = |snapshot: &Snapshot, round: usize| {
         let object = mesh::virtual_service(round * 7 % services, 20 + round % 50);
-        let start = Instant::now();
+        let start = Clock::start();
         let mut world = snapshot.world().clone().at(now);
         let change = world.apply(&object).unwrap();
         let (next, concerned) = snapshot.update(world, change.as_slice());
@@ -101,7 +101,7 @@ fn one_change(services: usize) {
                 now,
             ));
         }
-        (next, start.elapsed())
+        (next, start.stop())
     };
     let times = (0..501).map(|round| {
         let (next, took) = change(&snapshot, round);
@@ -124,9 +124,12 @@ fn whole_process(services: usize) {
         let mut command = Command::new(&program);
         command.arg("analyze").arg("-f").arg(&file);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let start = Instant::now();
+        let start = Clock::start();
         assert!(command.status().unwrap().success());
-        start.elapsed()
+        Took {
+            processor: None,
+            ..start.stop()
+        }
     });
     report("outrigger analyze -f", times.collect());
     let peak = Command::new("/usr/bin/time")
@@ -152,10 +155,58 @@ fn whole_process(services: usize) {
     }
 }
 
-fn report(what: &str, mut times: Vec<Duration>) {
-    times.sort();
+/// Measures what the thread does.
+struct Clock {
+    start: Instant,
+    processor: Option<Duration>,
+}
+
+/// How long something took, and how much of that the thread was on a processor: on a busy machine that is less.
+#[derive(Clone, Copy)]
+struct Took {
+    time: Duration,
+    processor: Option<Duration>,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock {
+            processor: on_processor(),
+            start: Instant::now(),
+        }
+    }
+
+    fn stop(self) -> Took {
+        let time = self.start.elapsed();
+        let processor = self.processor.zip(on_processor());
+        Took {
+            time,
+            processor: processor.map(|(before, after)| after.saturating_sub(before)),
+        }
+    }
+}
+
+/// Linux counts it in nanoseconds.
+fn on_processor() -> Option<Duration> {
+    let counts = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let first = counts.split(' ').next()?;
+    first.parse().ok().map(Duration::from_nanos)
+}
+
+fn report(what: &str, all: Vec<Took>) {
+    let sorted = |of: &dyn Fn(&Took) -> Option<Duration>| {
+        let mut times: Vec<Duration> = all.iter().filter_map(of).collect();
+        times.sort();
+        times
+    };
+    let (times, processor) = (sorted(&|it| Some(it.time)), sorted(&|it| it.processor));
+    let processor = processor
+        .get(processor.len() / 2)
+        .map_or_else(String::new, |median| {
+            format!(", median on the processor {median:.1?}")
+        });
     println!(
-        "  {what}: median {:?}, shortest {:?}, 95 % {:?}, {} runs",
+        "  {what}: median {:.1?}, shortest {:.1?}, 95 % {:.1?}, {} runs{processor}",
         times[times.len() / 2],
         times[0],
         times[times.len() * 95 / 100],

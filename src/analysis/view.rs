@@ -27,7 +27,24 @@ pub struct View<'a> {
     ports: &'a Plan,
     /// The object that is judged, with what is stored of it: an [`Arc`] of an [`Object`].
     own: Option<(&'a ObjectKey, &'a dyn Any)>,
+    /// The first hosts that were resolved in its namespace: every rule asks for the same ones.
+    resolved: RefCell<Vec<(String, Host)>>,
     looks: RefCell<Looks>,
+}
+
+/// How many hosts are kept resolved.
+const RESOLVED: usize = 4;
+
+/// How many objects with a label are rather looked through than a rarer label is looked for.
+const FEW: usize = 16;
+
+/// A label and its value.
+pub type Pair<'s> = (&'s String, &'s String);
+
+fn has_all(labels: &BTreeMap<String, String>, wanted: &[Pair<'_>]) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| labels.get(*key) == Some(*value))
 }
 
 /// The entries that concern a host: its own, and those of wildcards that cover it (the longest first).
@@ -40,6 +57,7 @@ impl<'a> View<'a> {
             model,
             ports,
             own: None,
+            resolved: RefCell::default(),
             looks: RefCell::default(),
         }
     }
@@ -73,7 +91,19 @@ impl<'a> View<'a> {
 
     /// What a host in an object of `namespace` means.
     pub fn resolve(&self, host: &str, namespace: &str) -> Host {
-        Host::resolve(host, namespace, &self.settings().cluster_domain)
+        let resolve = || Host::resolve(host, namespace, &self.settings().cluster_domain);
+        if self.own.is_none_or(|(own, _)| *own.namespace != *namespace) {
+            return resolve();
+        }
+        let mut resolved = self.resolved.borrow_mut();
+        if let Some((_, found)) = resolved.iter().find(|(written, _)| written == host) {
+            return found.clone();
+        }
+        let found = resolve();
+        if resolved.len() < RESOLVED {
+            resolved.push((host.to_owned(), found.clone()));
+        }
+        found
     }
 
     /// What keeps the servers of a Gateway from being reached. Nothing is noted: a Snapshot knows itself of which
@@ -228,67 +258,67 @@ impl<'a> View<'a> {
         &self,
         selector: &'s BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
-        self.selected(None, selector)
+        self.selected(None, selector.iter().collect())
     }
 
-    /// The same, of one namespace.
-    pub fn pods_of<'s>(
+    /// The same, of one namespace. The labels must be in order.
+    pub fn pods_of<'s, L: IntoIterator<Item = Pair<'s>>>(
         &self,
         namespace: &Arc<str>,
-        selector: &'s BTreeMap<String, String>,
-    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
-        self.selected(Some(namespace), selector)
+        selector: L,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's, L> {
+        self.selected(Some(namespace), selector.into_iter().collect())
     }
 
     fn selected<'s>(
         &self,
         namespace: Option<&Arc<str>>,
-        selector: &'s BTreeMap<String, String>,
+        selector: Vec<Pair<'s>>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
         let world = self.world;
-        let has_all = move |key: &&ObjectKey| {
-            world
-                .metadata(key)
-                .is_some_and(|meta| selects(selector, &meta.labels))
-        };
-        self.labelled(Kind::Pod, namespace, selector)
-            .filter(has_all)
+        self.labelled(Kind::Pod, namespace, &selector)
+            .filter(move |key| {
+                let meta = world.metadata(key);
+                meta.is_some_and(|meta| has_all(&meta.labels, &selector))
+            })
     }
 
     /// The Deployments of a namespace that make pods with all labels of a selector, which must not be empty.
     pub fn deployments_of<'s>(
         &self,
         namespace: &Arc<str>,
-        selector: &'s BTreeMap<String, String>,
+        selector: Vec<Pair<'s>>,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a, 's> {
         let world = self.world;
-        let makes_such = move |key: &&ObjectKey| {
-            let spec = world.get::<DeploymentSpec>(key).and_then(|one| one.spec());
-            spec.is_some_and(|spec| selects(selector, &spec.template.metadata.labels))
-        };
-        self.labelled(Kind::Deployment, Some(namespace), selector)
-            .filter(makes_such)
+        self.labelled(Kind::Deployment, Some(namespace), &selector)
+            .filter(move |key| {
+                let spec = world.get::<DeploymentSpec>(key).and_then(|one| one.spec());
+                spec.is_some_and(|spec| has_all(&spec.template.metadata.labels, &selector))
+            })
     }
 
-    /// The objects of a kind with the rarest label of a selector. Whoever has all its labels has the first, so noting
-    /// that is enough.
+    /// The objects of a kind with one label of a selector, a rare one. Whoever has all its labels has the first, so
+    /// noting that is enough.
     fn labelled(
         &self,
         kind: Kind,
         namespace: Option<&Arc<str>>,
-        selector: &BTreeMap<String, String>,
+        selector: &[Pair<'_>],
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
-        let labels: Vec<Label> = selector
-            .iter()
-            .map(|(key, value)| label(key, value))
-            .collect();
-        if let Some(first) = labels.first() {
-            self.look_at(Subject::Pods(namespace.cloned(), first.clone()));
-        }
         let pods = self.model.pods();
-        let rarest = pods.rarest(kind, namespace, &labels);
-        rarest
-            .map(|label| pods.with(kind, namespace, label))
+        let of = |(key, value): &Pair<'_>| label(key, value);
+        let chosen = selector.first().map(|first| {
+            let first = of(first);
+            self.look_at(Subject::Pods(namespace.cloned(), first.clone()));
+            if selector.len() == 1 || pods.with(kind, namespace, &first).nth(FEW).is_none() {
+                return first;
+            }
+            let labels: Vec<Label> = selector.iter().map(of).collect();
+            let rarest = pods.rarest(kind, namespace, &labels);
+            rarest.cloned().unwrap_or(first)
+        });
+        chosen
+            .map(|label| pods.with(kind, namespace, &label))
             .into_iter()
             .flatten()
     }

@@ -17,9 +17,9 @@ const LONGEST: usize = 512;
 impl Host {
     /// A host as it is, without resolution. A text that is longer than any name counts by its beginning.
     pub fn new(name: &str) -> Host {
-        let mut text = String::with_capacity(name.len().min(LONGEST));
-        push_reversed(&mut text, &name[..name.floor_char_boundary(LONGEST)]);
-        Host(text.into())
+        let mut text = Reversed::default();
+        text.push(&name[..name.floor_char_boundary(LONGEST)]);
+        text.host()
     }
 
     /// What a host means in an object of `namespace`: a name without a dot is a Kubernetes service of that namespace,
@@ -38,13 +38,11 @@ impl Host {
         if bytes > LONGEST {
             return Host::new(&format!("{name}.{namespace}.svc.{cluster_domain}"));
         }
-        let mut text = String::with_capacity(bytes);
-        push_reversed(&mut text, cluster_domain);
-        for part in ["svc", namespace, name] {
-            text.push('.');
-            push_reversed(&mut text, part);
+        let mut text = Reversed::default();
+        for part in [cluster_domain, "svc", namespace, name] {
+            text.push(part);
         }
-        Host(text.into())
+        text.host()
     }
 
     /// Whether it stands for many hosts.
@@ -128,22 +126,56 @@ pub fn is_short(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('*') && !name.contains(['.', ':'])
 }
 
-/// Adds the labels of a name, the last one first.
-fn push_reversed(text: &mut String, name: &str) {
-    for (index, label) in name.rsplit('.').enumerate() {
-        if index > 0 {
-            text.push('.');
+/// The labels of a host in the order in which they are kept. Hosts are made by the ten thousand, so this takes no memory
+/// but that of the host.
+struct Reversed {
+    bytes: [u8; LONGEST],
+    length: usize,
+    labels: usize,
+}
+
+impl Default for Reversed {
+    fn default() -> Self {
+        Reversed {
+            bytes: [0; LONGEST],
+            length: 0,
+            labels: 0,
         }
-        text.push_str(label);
+    }
+}
+
+impl Reversed {
+    /// Adds the labels of a name, the last one first; what is longer than any host is left out.
+    fn push(&mut self, name: &str) {
+        for label in name.rsplit('.') {
+            if self.labels > 0 {
+                self.copy(b".");
+            }
+            self.copy(label.as_bytes());
+            self.labels += 1;
+        }
+    }
+
+    fn copy(&mut self, from: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + from.len()) {
+            place.copy_from_slice(from);
+            self.length += from.len();
+        }
+    }
+
+    fn host(&self) -> Host {
+        Host(String::from_utf8_lossy(&self.bytes[..self.length]).into())
     }
 }
 
 /// The name as people write it.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut name = String::with_capacity(self.0.len());
-        push_reversed(&mut name, &self.0);
-        f.write_str(&name)
+        for (index, label) in self.0.rsplit('.').enumerate() {
+            f.write_str(if index == 0 { "" } else { "." })?;
+            f.write_str(label)?;
+        }
+        Ok(())
     }
 }
 

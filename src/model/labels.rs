@@ -33,7 +33,7 @@ impl LabelIndex {
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
         let (label, namespace) = (label.clone(), namespace.cloned());
         let from = namespace.clone().unwrap_or_default();
-        let first = ObjectKey::new(kind, from, "");
+        let first = ObjectKey::new(kind, from, Arc::default());
         self.objects
             .range((label.clone(), first)..)
             .take_while(move |(other, key)| {
@@ -43,8 +43,8 @@ impl LabelIndex {
             .map(|(_, key)| key)
     }
 
-    /// The label that the fewest of such objects have; the first where there are several. Costs no more than to look at
-    /// so many for each label.
+    /// The label that the fewest of such objects have, which costs no more to find than to look at so many for each
+    /// label.
     pub fn rarest<'l>(
         &self,
         kind: Kind,

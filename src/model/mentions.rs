@@ -31,7 +31,7 @@ impl Mentions {
     pub fn of<'a>(&'a self, mention: &Mention) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
         let mention = mention.clone();
         // The first kind of all, so that no key comes before.
-        let first = ObjectKey::new(Kind::VirtualService, "", "");
+        let first = ObjectKey::new(Kind::VirtualService, Arc::default(), Arc::default());
         self.entries
             .range((mention.clone(), first)..)
             .take_while(move |(other, _)| *other == mention)

@@ -292,7 +292,7 @@ impl World {
         &self,
         namespace: &str,
     ) -> impl Iterator<Item = (&ObjectKey, &Arc<Object<S>>)> + use<'_, S> {
-        let from = ObjectKey::new(S::KIND, namespace, "");
+        let from = ObjectKey::new(S::KIND, namespace, Arc::default());
         let namespace = from.namespace.clone();
         S::store(&self.stores)
             .range(from..)
@@ -329,8 +329,11 @@ impl World {
 /// share it.
 pub struct Incoming {
     key: ObjectKey,
-    enter: Box<dyn FnOnce(ObjectKey, &mut Stores) -> Option<Change> + Send>,
+    enter: Box<Enter>,
 }
+
+/// How an object of some kind gets into the map of its kind.
+type Enter = dyn FnOnce(ObjectKey, &mut Stores) -> Option<Change> + Send;
 
 impl Incoming {
     /// Reads an object as an API server or a file gives it; `None` for a kind or version that is not read here.

@@ -34,7 +34,7 @@ pub(super) fn mesh_hosts_are_routed_once(
         else {
             continue;
         };
-        let path = format!("spec.hosts[{i}]");
+        let path = || format!("spec.hosts[{i}]");
         let equals = || own.scopes().into_iter().map(Course::Sidecars);
         if let Some((_, winner)) = all.first_before(own, equals()) {
             let text = format!(
@@ -42,13 +42,13 @@ pub(super) fn mesh_hosts_are_routed_once(
                  name); this object's routes for it are not used",
                 winner.source
             );
-            found.push((&say::ROUTES_CONFLICT, path, text, written, &winner.source));
+            found.push((&say::ROUTES_CONFLICT, path(), text, written, &winner.source));
         } else if let Some((_, loser)) = all.first_after(own, equals()) {
             let text = format!(
                 "{} routes host \"{written}\" for sidecars too; this object comes first and is used",
                 loser.source
             );
-            found.push((&say::ROUTES_CONTESTED, path, text, written, &loser.source));
+            found.push((&say::ROUTES_CONTESTED, path(), text, written, &loser.source));
         } else if let Some(other) = own.other_scope().and_then(of).and_then(|others| {
             let around = others.above(&host).chain(others.below(&host));
             others.exact(&host).chain(around).next()
@@ -58,7 +58,7 @@ pub(super) fn mesh_hosts_are_routed_once(
                  are visible, the one that is exported to single namespaces is used",
                 other.source, other.host, other.visibility, own.visibility
             );
-            found.push((&say::ROUTES_CONTESTED, path, text, written, &other.source));
+            found.push((&say::ROUTES_CONTESTED, path(), text, written, &other.source));
         }
     }
     let is_lost = |found: &Found<'_>| std::ptr::eq(found.0, &say::ROUTES_CONFLICT);

@@ -1,6 +1,7 @@
 //! Destinations of routes: their hosts, ports and subsets exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
@@ -22,36 +23,19 @@ pub(super) fn hosts_and_ports_exist(
     report: &mut Report<'_>,
 ) {
     let clients = client_namespaces(object);
-    // Thousands of routes may name one host that is not there.
-    let mut unknown: BTreeMap<&str, String> = BTreeMap::new();
+    // Thousands of routes may name one host.
+    let mut looked_up: BTreeMap<&str, Result<Known<'_>, Unknown<'_>>> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
-        let host = view.resolve(&destination.host, &object.key.namespace);
-        let known = view.services(&host);
-        let visible: Vec<&Arc<Service>> = known
-            .iter()
-            .copied()
-            .filter(|service| {
-                clients
-                    .iter()
-                    .any(|client| service.visibility.includes(client))
-            })
-            .collect();
-        match visible.first() {
-            Some(first) => {
-                let same: Vec<&Arc<Service>> = visible
-                    .iter()
-                    .copied()
-                    .filter(|other| other.host == first.host)
-                    .collect();
-                port_exists(&path, destination, &same, report);
-            }
-            None => {
-                let written = destination.host.as_str();
-                let text = unknown
-                    .entry(written)
-                    .or_insert_with(|| unknown_host(view, object.key, written, &host, &known));
-                let message = report.say(&say::HOST_NOT_FOUND, format!("{path}.host"), &**text);
-                if let Some(hidden) = known.first() {
+        let written = destination.host.as_str();
+        let found = looked_up
+            .entry(written)
+            .or_insert_with(|| Known::of(view, object.key, &clients, written));
+        match found {
+            Ok(known) => port_exists(&path, destination, known, report),
+            Err(unknown) => {
+                let path = format!("{path}.host");
+                let message = report.say(&say::HOST_NOT_FOUND, path, &*unknown.text);
+                if let Some(hidden) = unknown.hidden {
                     message.concerning(&hidden.source);
                 }
             }
@@ -59,22 +43,56 @@ pub(super) fn hosts_and_ports_exist(
     }
 }
 
-fn port_exists(
-    path: &str,
-    destination: &Destination,
-    services: &[&Arc<Service>],
-    report: &mut Report<'_>,
-) {
-    let numbers: BTreeSet<u32> = services
-        .iter()
-        .flat_map(|service| service.ports.iter())
-        .map(|port| port.number)
-        .collect();
+/// What the clients of routes see of a host.
+struct Known<'a> {
+    services: Vec<&'a Arc<Service>>,
+    ports: BTreeSet<u32>,
+}
+
+/// Why they see nothing.
+struct Unknown<'a> {
+    text: String,
+    /// A service that is there, and not visible.
+    hidden: Option<&'a Arc<Service>>,
+}
+
+impl<'a> Known<'a> {
+    fn of(
+        view: &View<'a>,
+        object: &ObjectKey,
+        clients: &BTreeSet<Arc<str>>,
+        written: &str,
+    ) -> Result<Known<'a>, Unknown<'a>> {
+        let host = view.resolve(written, &object.namespace);
+        let all = view.services(&host);
+        let is_visible = |service: &&&'a Arc<Service>| {
+            let mut clients = clients.iter();
+            clients.any(|client| service.visibility.includes(client))
+        };
+        let mut visible = all.iter().filter(is_visible).peekable();
+        let Some(first) = visible.peek().map(|first| &first.host) else {
+            return Err(Unknown {
+                text: unknown_host(view, object, written, &host, &all),
+                hidden: all.first().copied(),
+            });
+        };
+        let services: Vec<&'a Arc<Service>> = visible
+            .copied()
+            .filter(|other| other.host == *first)
+            .collect();
+        let ports = services.iter().flat_map(|service| service.ports.iter());
+        let ports = ports.map(|port| port.number).collect();
+        Ok(Known { services, ports })
+    }
+}
+
+fn port_exists(path: &Path, destination: &Destination, known: &Known<'_>, report: &mut Report<'_>) {
+    let (services, numbers) = (known.services.as_slice(), &known.ports);
     let source = || match services {
         [one, other] => format!("{} and {}", one.source, other.source),
         many => enumeration(many.iter().map(|service| &service.source)),
     };
-    let list = || enumeration(&numbers);
+    let list = || enumeration(numbers);
     match &destination.port {
         Some(port) if !numbers.contains(&port.number) => {
             let has = if numbers.is_empty() {
@@ -292,13 +310,14 @@ fn effective_rules<'a>(
     client: &Arc<str>,
 ) -> Vec<&'a Arc<Rule>> {
     let service_namespaces = services.iter().map(|service| &service.source.namespace);
-    let root = view.settings().root_namespace.as_str().into();
+    let root = || view.settings().root_namespace.as_str().into();
     for namespace in std::iter::once(client)
         .chain(service_namespaces)
-        .chain([&root])
+        .cloned()
+        .chain(std::iter::once_with(root))
     {
         let mut tier = view
-            .rules_of(namespace, host)
+            .rules_of(&namespace, host)
             .filter(|rule| rule.visibility.includes(client))
             .peekable();
         if let Some(most_specific) = tier.peek().map(|rule| &rule.host) {
@@ -310,47 +329,64 @@ fn effective_rules<'a>(
     Vec::new()
 }
 
-/// The destinations of an object's routes and mirrors that name a host, with their field paths.
-pub(super) fn destinations(spec: &VirtualServiceSpec) -> Vec<(String, &Destination)> {
-    let mut found = Vec::new();
-    for (i, http) in spec.http.iter().enumerate() {
-        for (j, route) in http.route.iter().enumerate() {
-            found.push((
-                format!("spec.http[{i}].route[{j}].destination"),
-                route.destination.as_ref(),
-            ));
-        }
-        found.push((format!("spec.http[{i}].mirror"), http.mirror.as_ref()));
-        for (j, mirror) in http.mirrors.iter().enumerate() {
-            found.push((
-                format!("spec.http[{i}].mirrors[{j}].destination"),
-                mirror.destination.as_ref(),
-            ));
-        }
-    }
-    let tls = spec
-        .tls
-        .iter()
-        .map(|tls| &tls.route)
-        .enumerate()
-        .map(|(i, routes)| ("tls", i, routes));
-    let tcp = spec
-        .tcp
-        .iter()
-        .map(|tcp| &tcp.route)
-        .enumerate()
-        .map(|(i, routes)| ("tcp", i, routes));
-    for (protocol, i, routes) in tls.chain(tcp) {
-        for (j, route) in routes.iter().enumerate() {
-            found.push((
-                format!("spec.{protocol}[{i}].route[{j}].destination"),
-                route.destination.as_ref(),
-            ));
+/// Where a destination stands in a VirtualService; written only when there is something to say of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path {
+    protocol: &'static str,
+    route: usize,
+    of: Member,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Member {
+    Route(usize),
+    Mirror,
+    Mirrors(usize),
+}
+
+/// The field path: `spec.http[0].route[0].destination`.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spec.{}[{}].", self.protocol, self.route)?;
+        match self.of {
+            Member::Route(index) => write!(f, "route[{index}].destination"),
+            Member::Mirror => f.write_str("mirror"),
+            Member::Mirrors(index) => write!(f, "mirrors[{index}].destination"),
         }
     }
-    found
-        .into_iter()
-        .filter_map(|(path, destination)| Some((path, destination?)))
+}
+
+/// The destinations of an object's routes and mirrors that name a host, with their places.
+pub(super) fn destinations(
+    spec: &VirtualServiceSpec,
+) -> impl Iterator<Item = (Path, &Destination)> {
+    let at = |protocol, route| {
+        move |of| Path {
+            protocol,
+            route,
+            of,
+        }
+    };
+    let http = spec.http.iter().enumerate().flat_map(move |(i, http)| {
+        let at = at("http", i);
+        let routes = http.route.iter().enumerate();
+        let routes = routes.map(move |(j, route)| (at(Member::Route(j)), &route.destination));
+        let mirrors = http.mirrors.iter().enumerate();
+        let mirrors = mirrors.map(move |(j, mirror)| (at(Member::Mirrors(j)), &mirror.destination));
+        routes
+            .chain([(at(Member::Mirror), &http.mirror)])
+            .chain(mirrors)
+    });
+    let tls = spec.tls.iter().map(|tls| &tls.route).enumerate();
+    let tls = tls.map(|(i, routes)| ("tls", i, routes));
+    let tcp = spec.tcp.iter().map(|tcp| &tcp.route).enumerate();
+    let tcp = tcp.map(|(i, routes)| ("tcp", i, routes));
+    let others = tls.chain(tcp).flat_map(move |(protocol, i, routes)| {
+        let at = at(protocol, i);
+        let routes = routes.iter().enumerate();
+        routes.map(move |(j, route)| (at(Member::Route(j)), &route.destination))
+    });
+    http.chain(others)
+        .filter_map(|(path, destination)| Some((path, destination.as_ref()?)))
         .filter(|(_, destination)| !destination.host.is_empty())
-        .collect()
 }

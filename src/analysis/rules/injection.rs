@@ -133,7 +133,7 @@ pub(super) fn pods_have_their_proxy(
 }
 
 fn namespace_labels<'a>(view: &View<'a>, namespace: &str) -> Option<&'a Pairs> {
-    let key = ObjectKey::new(Kind::Namespace, "", namespace);
+    let key = ObjectKey::new(Kind::Namespace, std::sync::Arc::default(), namespace);
     let object: &'a std::sync::Arc<Object<NamespaceSpec>> = view.object(&key)?;
     Some(&object.meta.labels)
 }

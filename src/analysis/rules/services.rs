@@ -23,20 +23,20 @@ pub(super) fn ports_tell_their_protocol(
     }
     let is_external = object.spec.service_type == "ExternalName";
     for (index, port) in object.spec.ports.iter().enumerate() {
-        let path = format!("spec.ports[{index}].name");
+        let path = || format!("spec.ports[{index}].name");
         let is_known = tells_protocol(port);
         if is_external && (!is_known || port.name == "tcp") {
             let text = format!(
                 "port {} of a Service of type ExternalName is named \"{}\"",
                 port.port, port.name
             );
-            report.say(&say::EXTERNAL_NAME_PORT, path, text);
+            report.say(&say::EXTERNAL_NAME_PORT, path(), text);
         } else if !is_known {
             let text = format!(
                 "neither name \"{}\" nor appProtocol tells what port {} speaks",
                 port.name, port.port
             );
-            report.say(&say::PORT_WITHOUT_PROTOCOL, path, text);
+            report.say(&say::PORT_WITHOUT_PROTOCOL, path(), text);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
-use crate::analysis::view::View;
+use crate::analysis::view::{Pair, View};
 use crate::api::kind::Kind;
 use crate::api::networking::{
     Destination, DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
@@ -58,19 +58,20 @@ pub(super) fn subsets_have_pods(
         return;
     };
     for (index, subset) in object.spec.subsets.iter().enumerate() {
-        let path = format!("spec.subsets[{index}].labels");
-        let labels = listed(&subset.labels);
+        let path = || format!("spec.subsets[{index}].labels");
+        let labels = || listed(&subset.labels);
         let message = match endpoints(view, service, &subset.labels) {
             Endpoints::None => {
-                let text = format!("no pod of {} has the labels {labels}", service.source);
-                report.say(&say::SUBSET_WITHOUT_PODS, path, text)
+                let text = format!("no pod of {} has the labels {}", service.source, labels());
+                report.say(&say::SUBSET_WITHOUT_PODS, path(), text)
             }
             Endpoints::NoneReady => {
                 let text = format!(
-                    "no pod of {} with the labels {labels} is ready",
-                    service.source
+                    "no pod of {} with the labels {} is ready",
+                    service.source,
+                    labels()
                 );
-                report.say(&say::SUBSET_NOT_READY, path, text)
+                report.say(&say::SUBSET_NOT_READY, path(), text)
             }
             Endpoints::Some | Endpoints::Unknown => continue,
         };
@@ -244,21 +245,20 @@ fn of_entry(
 /// The pods of a namespace that a service selects and that have these labels. Of those that a Deployment makes nothing
 /// is known while there is none (in files, and while it is scaled to zero).
 fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &Labels) -> Endpoints {
-    let known = |(key, _): &(&String, &String)| !OF_THE_CLUSTER.contains(&key.as_str());
-    let wanted = merged(selector, labels);
-    let wanted: Labels = wanted
-        .iter()
-        .filter(known)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let is_of_nodes = |key: &str| TOPOLOGY.contains(&key) || key == HOSTNAME;
-    let (of_nodes, of_pods): (Labels, Labels) =
-        wanted.into_iter().partition(|(key, _)| is_of_nodes(key));
     if !view.knows_any(Kind::Pod) && !view.knows_any(Kind::Deployment) {
         return Endpoints::Unknown;
     }
+    let known = |(key, _): &Pair<'_>| !OF_THE_CLUSTER.contains(&key.as_str());
+    let is_of_nodes = |key: &str| TOPOLOGY.contains(&key) || key == HOSTNAME;
+    let of_service = selector
+        .iter()
+        .filter(|(key, _)| !labels.contains_key(*key));
+    let wanted = of_service.chain(labels).filter(known);
+    let (of_nodes, mut of_pods): (Vec<Pair<'_>>, Vec<Pair<'_>>) =
+        wanted.partition(|(key, _)| is_of_nodes(key));
+    of_pods.sort_unstable();
     let mut found = Endpoints::None;
-    for key in view.pods_of(namespace, &of_pods) {
+    for key in view.pods_of(namespace, of_pods.iter().copied()) {
         let (Some(pod), Some(own)) = (view.pod(key), view.labels(key)) else {
             continue;
         };
@@ -269,7 +269,7 @@ fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &La
             found = Endpoints::NoneReady;
         }
     }
-    let mut makers = view.deployments_of(namespace, &of_pods);
+    let mut makers = view.deployments_of(namespace, of_pods);
     if found == Endpoints::None && of_nodes.is_empty() && makers.next().is_some() {
         return Endpoints::Unknown;
     }
@@ -277,8 +277,8 @@ fn of_pods(view: &View<'_>, namespace: &Arc<str>, selector: &Labels, labels: &La
 }
 
 /// Whether a pod's labels, with those that it has from its node, hold all of these.
-fn runs_where(view: &View<'_>, wanted: &Labels, own: &Labels, pod: &PodSpec) -> bool {
-    wanted.iter().all(|(name, value)| {
+fn runs_where(view: &View<'_>, wanted: &[Pair<'_>], own: &Labels, pod: &PodSpec) -> bool {
+    wanted.iter().all(|&(name, value)| {
         if own.get(name) == Some(value) {
             return true;
         }

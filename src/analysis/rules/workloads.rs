@@ -151,6 +151,14 @@ pub(super) fn services_of_a_deployment_agree(
         return;
     }
     let services = view.selecting(namespace, labels);
+    if services
+        .iter()
+        .map(|(_, spec)| spec.ports.len())
+        .sum::<usize>()
+        < 2
+    {
+        return;
+    }
     for (port, by_protocol) in grouped(&services, |port| Some((port.port, protocol(port)))) {
         if by_protocol.len() > 1 {
             let said = told(&by_protocol, |protocol| protocol.clone());

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Course, Grouped, Host, HostIndex, Label, Mention, Model, Routes, Rule, Served, Service,
-    Subject, Target, Topic, label, selects,
+    Course, Grouped, Host, Label, Mention, Model, Routes, Rule, Served, Service, Subject, Target,
+    Topic, label, selects,
 };
 use crate::world::{
     Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
@@ -207,10 +207,18 @@ impl<'a> View<'a> {
         self.model.routes()
     }
 
-    /// VirtualServices by the hosts to whose subsets they send, with the same note as [`View::routes_around`].
-    pub fn targets_around(&self, host: &Host) -> &'a HostIndex<Target> {
+    /// Whether routes send to a subset of a host, or of one that it covers.
+    pub fn is_sent_to(&self, host: &Host, subset: &str) -> bool {
         self.look_at(Subject::Host(Topic::Targets, host.clone()));
-        self.model.targets()
+        let of = self.model.targets_of().of(&Arc::from(subset));
+        of.is_some_and(|of| of.exact(host).chain(of.below(host)).next().is_some())
+    }
+
+    /// The VirtualServices that send to subsets of a host, or of those that it covers.
+    pub fn targets(&self, host: &Host) -> impl Iterator<Item = &'a Arc<Target>> + use<'a> {
+        self.look_at(Subject::Host(Topic::Targets, host.clone()));
+        let all = self.model.targets();
+        all.exact(host).chain(all.below(host))
     }
 
     /// Gateways that serve this host, hosts that it covers, or wildcards that cover it.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::world::ObjectKey;
 
 use super::host::Host;
+use super::visit;
 
 /// Something that an object says about a host.
 pub trait Entry {
@@ -111,14 +112,16 @@ impl<T: Entry> HostIndex<T> {
     pub fn exact<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let host = host.clone();
         let from = self.entries.range(Place::first(&host)..);
-        from.take_while(move |(place, _)| place.host == host)
+        from.inspect(|_| visit())
+            .take_while(move |(place, _)| place.host == host)
             .map(|(_, entry)| entry)
     }
 
     /// The entries of the same host that come before this one, the first first.
     pub fn before<'a>(&'a self, entry: &T) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let range = Place::first(entry.host())..Place::of(entry);
-        self.entries.range(range).map(|(_, entry)| entry)
+        let range = self.entries.range(range).inspect(|_| visit());
+        range.map(|(_, entry)| entry)
     }
 
     /// The entries of the same host that come after this one.
@@ -127,7 +130,8 @@ impl<T: Entry> HostIndex<T> {
         let from = self
             .entries
             .range((Bound::Excluded(Place::of(entry)), Bound::Unbounded));
-        from.take_while(move |(place, _)| place.host == host)
+        from.inspect(|_| visit())
+            .take_while(move |(place, _)| place.host == host)
             .map(|(_, entry)| entry)
     }
 
@@ -140,6 +144,7 @@ impl<T: Entry> HostIndex<T> {
         let own = wildcard.clone();
         from.into_iter()
             .flatten()
+            .inspect(|_| visit())
             .take_while(move |(place, _)| wildcard.is_beside(&place.host))
             .filter(move |(place, _)| place.host != own && own.covers(&place.host))
             .map(|(_, entry)| entry)
@@ -152,6 +157,7 @@ impl<T: Entry> HostIndex<T> {
         for level in host.wildcards_above().take_while(|_| any) {
             let from = self.wildcards.range(Place::first(&level)..);
             let of_level = from
+                .inspect(|_| visit())
                 .take_while(|(place, _)| level.begins(&place.host))
                 .filter(|(place, _)| place.host.covers(host) && place.host != *host)
                 .map(|(_, entry)| entry);

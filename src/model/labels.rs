@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
+use super::visit;
 use crate::api::kind::Kind;
 use crate::world::{DeploymentSpec, Object, ObjectKey, PodSpec, ServiceSpec};
 
@@ -36,6 +37,7 @@ impl LabelIndex {
         let first = ObjectKey::new(kind, from, Arc::default());
         self.objects
             .range((label.clone(), first)..)
+            .inspect(|_| visit())
             .take_while(move |(other, key)| {
                 let is_here = |own: &Arc<str>| key.namespace == *own;
                 *other == label && key.kind == kind && namespace.as_ref().is_none_or(is_here)

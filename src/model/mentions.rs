@@ -10,6 +10,7 @@ use crate::api::networking::{GatewaySpec, ServerTLSSettings, VirtualServiceSpec}
 use crate::world::{Object, ObjectKey};
 
 use super::entries::MESH_GATEWAY;
+use super::visit;
 
 /// Something that objects name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,7 @@ impl Mentions {
         let first = ObjectKey::new(Kind::VirtualService, Arc::default(), Arc::default());
         self.entries
             .range((mention.clone(), first)..)
+            .inspect(|_| visit())
             .take_while(move |(other, _)| *other == mention)
             .map(|(_, key)| key)
     }

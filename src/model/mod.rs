@@ -10,6 +10,8 @@ mod index;
 mod labels;
 mod mentions;
 mod visibility;
+#[cfg(test)]
+pub(crate) mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,6 +74,7 @@ pub struct Model {
     routes: Grouped<Course, Routes>,
     gateways: HostIndex<Served>,
     targets: HostIndex<Target>,
+    targets_of: Grouped<Arc<str>, Target>,
     pods: LabelIndex,
     selectors: LabelIndex,
     mentions: Mentions,
@@ -146,6 +149,11 @@ impl Model {
         &self.targets
     }
 
+    /// The same, by subset and host.
+    pub fn targets_of(&self) -> &Grouped<Arc<str>, Target> {
+        &self.targets_of
+    }
+
     /// Pods and Deployments by the labels of the pods.
     pub fn pods(&self) -> &LabelIndex {
         &self.pods
@@ -178,8 +186,11 @@ impl Model {
         for entry in said.gateways {
             self.gateways.insert(Arc::new(entry));
         }
-        for entry in said.targets {
-            self.targets.insert(Arc::new(entry));
+        for entry in said.targets.into_iter().map(Arc::new) {
+            for subset in &entry.subsets {
+                self.targets_of.insert(subset.clone(), Arc::clone(&entry));
+            }
+            self.targets.insert(entry);
         }
         self.pods.insert(key, &said.labels);
         self.mentions.insert(key, &said.mentions);
@@ -203,12 +214,21 @@ impl Model {
             self.gateways.remove(entry);
         }
         for entry in &said.targets {
+            for subset in &entry.subsets {
+                self.targets_of.remove(subset, entry);
+            }
             self.targets.remove(entry);
         }
         self.pods.remove(key, &said.labels);
         self.mentions.remove(key, &said.mentions);
         self.selectors.remove(key, &said.selector);
     }
+}
+
+/// Notes that an entry of an index is looked at.
+fn visit() {
+    #[cfg(test)]
+    visits::note();
 }
 
 /// The kinds of which objects say something that is indexed.

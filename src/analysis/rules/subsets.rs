@@ -29,6 +29,9 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 /// Labels that endpoints have from the cluster, of which nothing is known here.
 const OF_THE_CLUSTER: [&str; 2] = ["topology.istio.io/cluster", "topology.istio.io/network"];
 
+/// Of how many VirtualServices it is told to which subsets they send.
+const LOOKED_THROUGH: usize = 256;
+
 /// What can be said of a subset's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoints {
@@ -87,23 +90,21 @@ pub(super) fn subsets_are_used(
     report: &mut Report<'_>,
 ) {
     let host = view.resolve(&object.spec.host, &object.key.namespace);
-    let targets = view.targets_around(&host);
-    let below = targets.below(&host);
-    let used: BTreeSet<&str> = targets
-        .exact(&host)
-        .chain(below)
-        .flat_map(|target| target.subsets.iter().map(|subset| &**subset))
-        .collect();
-    if !object
-        .spec
-        .subsets
+    let subsets = &object.spec.subsets;
+    let is_used: Vec<bool> = subsets
         .iter()
-        .any(|subset| used.contains(subset.name.as_str()))
-    {
+        .map(|subset| view.is_sent_to(&host, &subset.name))
+        .collect();
+    if !is_used.contains(&true) || !is_used.contains(&false) {
         return;
     }
-    for (index, subset) in object.spec.subsets.iter().enumerate() {
-        if !used.contains(subset.name.as_str()) {
+    let used: BTreeSet<&str> = view
+        .targets(&host)
+        .take(LOOKED_THROUGH)
+        .flat_map(|target| target.subsets.iter().map(|subset| &**subset))
+        .collect();
+    for ((index, subset), is_used) in subsets.iter().enumerate().zip(is_used) {
+        if !is_used {
             let text = format!(
                 "no route names subset \"{}\"; routes to {host} name {}",
                 subset.name,

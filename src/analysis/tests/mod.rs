@@ -1,5 +1,6 @@
 //! Behaviour of the whole of analysis: objects in, messages and status out.
 
+mod bounded;
 mod churn;
 mod golden;
 mod scale;

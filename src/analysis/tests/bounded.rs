@@ -1,0 +1,243 @@
+//! However many objects speak about one thing, and however long one object is: twice as much takes about twice the work.
+//! Counted are allocations and entries of indices that are looked at; time would tell of the machine.
+
+use allocation_counter::measure;
+use serde_json::{Value, json};
+
+use crate::analysis::Snapshot;
+use crate::model::visits;
+use crate::world::World;
+
+const FEW: usize = 150;
+
+/// The work of analysing a World.
+fn work(objects: impl IntoIterator<Item = Value>) -> u64 {
+    let mut world = World::default();
+    for object in objects {
+        world.apply(&object).unwrap();
+    }
+    let mut visited = 0;
+    let taken = measure(|| {
+        visited = visits::during(|| drop(Snapshot::new(world)));
+    });
+    taken.count_total + visited
+}
+
+/// A little more than twice: trees grow deeper.
+fn grows_evenly(objects: impl Fn(usize) -> Vec<Value>) {
+    let (half, whole) = (work(objects(FEW)), work(objects(2 * FEW)));
+    assert!(
+        10 * whole < 23 * half,
+        "{half} for {FEW}, {whole} for twice as many"
+    );
+}
+
+fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
+    let group = match kind {
+        "Service" | "Pod" => "v1",
+        _ => "networking.istio.io/v1",
+    };
+    json!({"apiVersion": group, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+}
+
+/// VirtualServices, `spec` of each by its number.
+fn virtual_services(count: usize, spec: impl Fn(usize) -> Value) -> Vec<Value> {
+    let of = |i: usize| {
+        object(
+            "VirtualService",
+            &format!("ns-{i}"),
+            &format!("vs-{i}"),
+            spec(i),
+        )
+    };
+    (0..count).map(of).collect()
+}
+
+fn to(host: &str) -> Value {
+    json!([{"route": [{"destination": {"host": host}}]}])
+}
+
+#[test]
+fn many_virtual_services_of_one_host_for_sidecars() {
+    grows_evenly(|count| {
+        virtual_services(
+            count,
+            |_| json!({"hosts": ["shop.example.com"], "http": to("a.example.com")}),
+        )
+    });
+}
+
+#[test]
+fn many_virtual_services_of_one_host_each_exported_to_its_own_namespace() {
+    grows_evenly(|count| {
+        virtual_services(
+            count,
+            |_| json!({"hosts": ["shop.example.com"], "exportTo": ["."], "http": to("a.example.com")}),
+        )
+    });
+}
+
+#[test]
+fn many_virtual_services_of_one_host_of_which_half_are_for_gateways_alone() {
+    grows_evenly(|count| {
+        virtual_services(count, |i| {
+            let gateways = if i % 2 == 0 { "mesh" } else { "edge/gateway" };
+            json!({"hosts": ["shop.example.com"], "gateways": [gateways], "http": to("a.example.com")})
+        })
+    });
+}
+
+#[test]
+fn many_virtual_services_of_all_hosts_each_at_its_own_gateway() {
+    grows_evenly(|count| {
+        virtual_services(
+            count,
+            |i| json!({"hosts": ["*"], "gateways": [format!("g-{i}")], "http": to("a.example.com")}),
+        )
+    });
+}
+
+#[test]
+fn many_virtual_services_at_one_gateway() {
+    grows_evenly(|count| {
+        let server =
+            json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
+        let gateway = object(
+            "Gateway",
+            "edge",
+            "g",
+            json!({"selector": {"istio": "gateway"}, "servers": [server]}),
+        );
+        let mut objects = virtual_services(
+            count,
+            |i| json!({"hosts": [format!("h-{i}.example.com")], "gateways": ["edge/g"], "http": to("a.example.com")}),
+        );
+        objects.push(gateway);
+        objects
+    });
+}
+
+#[test]
+fn many_virtual_services_whose_destination_others_split_by_subsets() {
+    grows_evenly(|count| {
+        virtual_services(count, |i| {
+            let host = "shop.example.com";
+            if i == 0 {
+                let route = json!({"destination": {"host": host, "subset": "v1"}});
+                json!({"hosts": [host], "http": [{"route": [route]}]})
+            } else {
+                json!({"hosts": [host], "gateways": ["edge/g"], "http": to(host)})
+            }
+        })
+    });
+}
+
+#[test]
+fn many_virtual_services_to_a_host_with_as_many_destination_rules() {
+    grows_evenly(|count| {
+        let host = "shop.example.com";
+        let route = json!([{"route": [{"destination": {"host": host, "subset": "v1"}}]}]);
+        let mut objects = virtual_services(
+            count,
+            |i| json!({"hosts": [format!("h-{i}.example.com")], "http": route}),
+        );
+        objects.extend((0..count).map(|i| {
+            let spec = json!({"host": host, "exportTo": ["."], "subsets": [{"name": "v1", "labels": {"version": "v1"}}]});
+            object("DestinationRule", &format!("ns-{i}"), "rule", spec)
+        }));
+        objects
+    });
+}
+
+#[test]
+fn many_services_whose_pods_have_a_label_in_common() {
+    grows_evenly(|count| {
+        let of = |i: usize| {
+            let (name, labels) = (
+                format!("s-{i}"),
+                json!({"component": "server", "name": format!("s-{i}")}),
+            );
+            let mut pod = object("Pod", "shop", &name, json!({"containers": []}));
+            pod["metadata"]["labels"] = labels.clone();
+            let subsets = json!([{"name": "all", "labels": {"component": "server"}}]);
+            [
+                object(
+                    "Service",
+                    "shop",
+                    &name,
+                    json!({"selector": labels, "ports": [{"name": "http", "port": 80}]}),
+                ),
+                object(
+                    "DestinationRule",
+                    "shop",
+                    &name,
+                    json!({"host": name, "subsets": subsets}),
+                ),
+                pod,
+            ]
+        };
+        (0..count).flat_map(of).collect()
+    });
+}
+
+#[test]
+fn many_routes_of_one_virtual_service() {
+    let conditions: [fn(usize) -> Value; 5] = [
+        |i| json!({"uri": {"prefix": format!("/{i}/")}}),
+        |i| json!({"uri": {"prefix": "/"}, "headers": {"user": {"exact": i.to_string()}}}),
+        |i| json!({"uri": {"prefix": "/"}, "queryParams": {"user": {"exact": i.to_string()}}}),
+        |i| json!({"uri": {"prefix": "/"}, "headers": {"a": {"exact": "1"}, "user": {"exact": i.to_string()}}}),
+        |i| json!({"uri": {"exact": format!("/{i}")}, "port": i + 1}),
+    ];
+    for condition in conditions {
+        grows_evenly(|count| {
+            let route = |i: usize| {
+                let destination = json!({"host": "shop", "subset": format!("v{i}")});
+                json!({"match": [condition(i)], "route": [{"destination": destination}]})
+            };
+            let routes: Vec<Value> = (0..count).map(route).collect();
+            let spec = json!({"hosts": ["shop"], "http": routes});
+            vec![
+                object(
+                    "Service",
+                    "shop",
+                    "shop",
+                    json!({"ports": [{"name": "http", "port": 80}]}),
+                ),
+                object("VirtualService", "shop", "shop", spec),
+            ]
+        });
+    }
+}
+
+#[test]
+fn many_hosts_of_one_virtual_service() {
+    grows_evenly(|count| {
+        let hosts: Vec<String> = (0..count).map(|i| format!("h-{i}.example.com")).collect();
+        vec![object(
+            "VirtualService",
+            "shop",
+            "shop",
+            json!({"hosts": hosts, "http": to("a.example.com")}),
+        )]
+    });
+}
+
+#[test]
+fn a_message_names_few_of_ten_thousand_rivals() {
+    let objects = virtual_services(
+        60,
+        |_| json!({"hosts": ["a.example.com"], "http": to("a.example.com")}),
+    );
+    let mut world = World::default();
+    for object in objects {
+        world.apply(&object).unwrap();
+    }
+    let snapshot = Snapshot::new(world);
+    assert!(
+        snapshot
+            .all_messages()
+            .iter()
+            .all(|message| message.related.len() <= 20)
+    );
+}

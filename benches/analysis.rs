@@ -83,7 +83,8 @@ fn one_change(services: usize) {
     let now = Timestamp::UNIX_EPOCH;
     let mut snapshot = Snapshot::new(mesh::world(services).at(now));
     let change = |snapshot: &Snapshot, round: usize| {
-        let object = mesh::virtual_service(round * 7 % services, 20 + round % 50);
+        // A prime, so that no object is as it was when its turn comes again.
+        let object = mesh::virtual_service(round * 7 % services, 20 + round % 53);
         let start = Clock::start();
         let mut world = snapshot.world().clone().at(now);
         let change = world.apply(&object).unwrap();

@@ -1,14 +1,13 @@
 //! What is known of a Gateway, server by server: for `outrigger gateway status`, and in a few words for its conditions.
 
-use std::collections::BTreeSet;
-
 use crate::api::networking::{GatewaySpec, Server};
 use crate::api::text::enumeration;
 use crate::gateway::Exposure;
-use crate::world::{ObjectKey, ServiceSpec};
+use crate::world::ObjectKey;
 
 use super::attachments::{self, Attached};
 use super::credentials::{self, Credential};
+use super::entrances::Entrances;
 use super::snapshot::Snapshot;
 use super::view::View;
 
@@ -20,8 +19,8 @@ const NAMED: usize = 50;
 pub struct GatewayStatus {
     /// The Gateway.
     pub key: ObjectKey,
-    /// Addresses of the load balancers of its Services.
-    pub addresses: Vec<String>,
+    /// Where its Services are reached from outside.
+    pub entrances: Entrances,
     /// Its servers, in their order.
     pub servers: Vec<ServerStatus>,
 }
@@ -65,7 +64,7 @@ impl GatewayStatus {
         });
         Some(GatewayStatus {
             key: key.clone(),
-            addresses: addresses(view, exposed),
+            entrances: Entrances::of(view, exposed),
             servers: servers.collect(),
         })
     }
@@ -73,10 +72,7 @@ impl GatewayStatus {
     /// For the message of a condition: the addresses, and what is bound to which server. The same words for as long as
     /// that stays.
     pub(super) fn summary(&self) -> String {
-        let mut sentences = Vec::new();
-        if !self.addresses.is_empty() {
-            sentences.push(format!("Addresses: {}.", enumeration(&self.addresses)));
-        }
+        let mut sentences = self.entrances.sentences();
         for server in self.servers.iter().take(NAMED) {
             sentences.push(format!(
                 "{}: {}.",
@@ -128,23 +124,4 @@ impl Attached {
             enumeration(self.by.iter().map(|(key, _)| key.qualified_name()))
         )
     }
-}
-
-/// Addresses of load balancers, without repetition.
-fn addresses(view: &View<'_>, exposed: &[Exposure]) -> Vec<String> {
-    let services: BTreeSet<&ObjectKey> = exposed.iter().map(|at| &at.service).collect();
-    let mut addresses = Vec::new();
-    for service in services {
-        let object = view.object::<ServiceSpec>(service);
-        for address in object
-            .and_then(|object| object.spec())
-            .iter()
-            .flat_map(|spec| &spec.load_balancer)
-        {
-            if !addresses.contains(address) {
-                addresses.push(address.clone());
-            }
-        }
-    }
-    addresses
 }

@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod credentials;
 mod dependents;
 pub mod diagnoses;
+pub mod entrances;
 pub mod examples;
 pub mod gateway_status;
 mod message;

@@ -229,10 +229,7 @@ impl Kind {
 
     /// Whether only metadata is read of objects of this kind.
     pub fn is_metadata_alone(self) -> bool {
-        matches!(
-            self,
-            Kind::Namespace | Kind::Node | Kind::CustomResourceDefinition
-        )
+        matches!(self, Kind::Namespace | Kind::CustomResourceDefinition)
     }
 
     /// The kind that an object's `apiVersion` and `kind` name; `None` for kinds that the model does not read, and for

@@ -1,18 +1,11 @@
 //! Which nodes run native sidecars: init containers that stay.
 
-use k8s_openapi::api::core::v1::Node;
-
 /// The first minor version of Kubernetes 1 in which native sidecars are stable and always on.
 const NATIVE_SIDECARS: u32 = 33;
 
-/// Whether the node's kubelet runs native sidecars; one whose version is not known does not.
-pub fn runs_native_sidecars(node: &Node) -> bool {
-    let info = node
-        .status
-        .as_ref()
-        .and_then(|status| status.node_info.as_ref());
-    info.and_then(|info| minor(&info.kubelet_version))
-        .is_some_and(|minor| minor >= NATIVE_SIDECARS)
+/// Whether a kubelet of this version (`v1.36.3`) runs native sidecars; one whose version is not known does not.
+pub fn runs_native_sidecars(kubelet_version: &str) -> bool {
+    minor(kubelet_version).is_some_and(|minor| minor >= NATIVE_SIDECARS)
 }
 
 /// The minor version in `v1.33.4-gke.100`.

@@ -27,12 +27,14 @@ use super::{
 use crate::{
     inject,
     kubernetes::{
+        engine::Changes,
         healer::Sources,
         lease::{self, Election},
         nodes, status,
     },
     webhook::{inject::Injector, validate::Validator},
 };
+use engine::Derived;
 
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -151,9 +153,13 @@ impl App {
             &mut self.registry,
         );
         self.tasks.spawn("lease", election.run(self.ending()));
-        let (snapshots, states) = self.start_engine(&config, &leadership);
+        let Derived {
+            snapshots,
+            states,
+            nodes,
+        } = self.start_engine(&config, &leadership);
         let trust = self.start_certificates(&leadership);
-        let injection = self.start_injection(config)?;
+        let injection = self.start_injection(config, nodes)?;
         let announcements = self.start_announcer(snapshots.clone());
         let notices = self.start_notices(announcements.clone());
         let injector = Injector::new(injection.clone(), &mut self.registry)
@@ -199,13 +205,12 @@ impl App {
     fn start_injection(
         &mut self,
         config: watch::Receiver<Arc<Config>>,
+        nodes: Changes,
     ) -> anyhow::Result<watch::Receiver<Arc<inject::Config>>> {
-        let nodes = watch::Sender::new(None);
-        let known = nodes.subscribe();
-        self.tasks.spawn(
-            "nodes",
-            nodes::run(self.client.clone(), nodes, self.ending()),
-        );
+        let native = watch::Sender::new(None);
+        let known = native.subscribe();
+        self.tasks
+            .spawn("nodes", nodes::run(nodes, native, self.ending()));
         let first = config.borrow().injection(false).context("--config-dir")?.0;
         let (sender, injection) = watch::channel(Arc::new(first));
         let waiting = self.readiness.block("injection", "the nodes");

@@ -12,9 +12,62 @@ use super::selector::LabelSelector;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamespaceSpec;
 
-/// A Node: its labels say where its pods run.
+/// A Node: its labels say where its pods run, its status how it is reached. What kubelets report all the time (conditions,
+/// images) is not kept, so that a heartbeat changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeSpec;
+pub struct NodeSpec {
+    /// Where it is reached, the addresses that clients from far away can use first; other types are left out.
+    pub addresses: Vec<NodeAddress>,
+    /// The version of its kubelet, such as `v1.36.3`; empty in files that say nothing about it.
+    pub kubelet_version: String,
+}
+
+/// An address of a Node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeAddress {
+    /// Whom it is for.
+    pub kind: NodeAddressKind,
+    /// An IP address or a name.
+    pub address: String,
+}
+
+/// The types of addresses of Nodes by which node ports are reached, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeAddressKind {
+    /// `ExternalIP`: from outside of the cluster.
+    ExternalIp,
+    /// `InternalIP`: from the cluster's network.
+    InternalIp,
+    /// `Hostname`: as the node calls itself.
+    Hostname,
+}
+
+impl NodeAddress {
+    fn read(address: &Value) -> Option<NodeAddress> {
+        let kind = match address["type"].as_str()? {
+            "ExternalIP" => NodeAddressKind::ExternalIp,
+            "InternalIP" => NodeAddressKind::InternalIp,
+            "Hostname" => NodeAddressKind::Hostname,
+            _ => return None,
+        };
+        let address = address["address"].as_str()?.to_owned();
+        Some(NodeAddress { kind, address })
+    }
+}
+
+impl NodeSpec {
+    pub(super) fn read(object: &Value) -> Result<Self, DecodeError> {
+        let status = &object["status"];
+        let listed = status["addresses"].as_array().into_iter().flatten();
+        let mut addresses: Vec<NodeAddress> = listed.filter_map(NodeAddress::read).collect();
+        addresses.sort();
+        let version = &status["nodeInfo"]["kubeletVersion"];
+        Ok(NodeSpec {
+            addresses,
+            kubelet_version: version.as_str().unwrap_or_default().to_owned(),
+        })
+    }
+}
 
 /// A CustomResourceDefinition: its name says which kind it defines, an annotation of which release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +82,7 @@ macro_rules! metadata_alone {
         }
     )*};
 }
-metadata_alone!(NamespaceSpec, NodeSpec, CustomResourceDefinitionSpec);
+metadata_alone!(NamespaceSpec, CustomResourceDefinitionSpec);
 
 /// A ConfigMap. Only one with the configuration of an injector says anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

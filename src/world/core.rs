@@ -27,6 +27,12 @@ pub struct ServiceSpec {
     /// Its ports.
     #[serde(deserialize_with = "null_is_default")]
     pub ports: Vec<ServicePort>,
+    /// Which nodes take traffic from outside: all (`Cluster`, also when empty), or those with a pod of it (`Local`).
+    #[serde(deserialize_with = "null_is_default")]
+    pub external_traffic_policy: String,
+    /// The families of its addresses, `IPv4` and `IPv6`; empty in files that leave it to the cluster.
+    #[serde(deserialize_with = "null_is_default")]
+    pub ip_families: Vec<String>,
     /// Addresses and names of its load balancer: `status.loadBalancer.ingress`.
     #[serde(skip)]
     pub load_balancer: Vec<String>,

@@ -28,8 +28,8 @@ use crate::api::networking::DecodeError;
 
 pub use cluster::{
     ConfigMapSpec, CustomResourceDefinitionSpec, INJECTOR_CONFIG_MAPS, InjectorConfig,
-    MutatingWebhookConfigurationSpec, NamespaceSpec, NodeSpec, ServiceReference,
-    ValidatingWebhookConfigurationSpec, Webhook, WebhookClient,
+    MutatingWebhookConfigurationSpec, NamespaceSpec, NodeAddress, NodeAddressKind, NodeSpec,
+    ServiceReference, ValidatingWebhookConfigurationSpec, Webhook, WebhookClient,
 };
 pub use conditions::{NegativeCondition, negative};
 pub use content::Content;

@@ -3,6 +3,7 @@
 //! One API server and one `outriggerd` for most of these tests, which keep apart by namespaces. It has the rights that the
 //! chart gives it and no more.
 
+mod addresses;
 mod chart;
 mod churn;
 mod few_node_ports;

@@ -128,7 +128,7 @@ impl Arguments {
         };
         let nodes: Api<Node> = Api::all(cluster.client.clone());
         let native = match cluster.wait(nodes.list(&ListParams::default())) {
-            Ok(nodes) => nodes.items.iter().all(nodes::runs_native_sidecars),
+            Ok(nodes) => nodes.items.iter().all(runs_native_sidecars),
             Err(error) => {
                 eprintln!("cannot list nodes, so layouts are not compared: {error}");
                 false
@@ -138,6 +138,12 @@ impl Arguments {
             .with_context(|| format!("ConfigMap {name}"))?;
         Ok(config)
     }
+}
+
+fn runs_native_sidecars(node: &Node) -> bool {
+    let status = node.status.as_ref();
+    let info = status.and_then(|status| status.node_info.as_ref());
+    info.is_some_and(|info| nodes::runs_native_sidecars(&info.kubelet_version))
 }
 
 /// Takes an object, or those of a list, into the World.

@@ -8,6 +8,7 @@ use super::Shown;
 use crate::analysis::conditions::READY;
 use crate::analysis::credentials::{Credential, Outcome};
 use crate::analysis::gateway_status::ServerStatus;
+use crate::api::text::enumeration;
 use crate::world::{Certificate, Readable};
 
 /// The columns of a Gateway's servers.
@@ -35,8 +36,13 @@ fn one(gateway: &Shown, now: Timestamp) -> String {
         status.key.qualified_name(),
         readiness(gateway)
     );
-    if !status.addresses.is_empty() {
-        let _ = write!(text, ", at {}", status.addresses.join(", "));
+    let entrances = &status.entrances;
+    if !entrances.load_balancers.is_empty() {
+        let _ = write!(text, ", at {}", entrances.load_balancers.join(", "));
+    }
+    if !entrances.nodes.is_empty() {
+        let nodes = enumeration(&entrances.nodes);
+        let _ = write!(text, ", node ports at {nodes}");
     }
     text.push('\n');
     let mut rows = vec![COLUMNS.map(str::to_owned)];

@@ -86,6 +86,32 @@ fn programs_get_the_same_as_a_tree() {
 }
 
 #[test]
+fn nodes_are_named_where_there_is_no_load_balancer() {
+    let mut world = snapshot().world().clone();
+    let mut service: Value = serde_saphyr::from_multiple::<Value>(OBJECTS)
+        .unwrap()
+        .remove(0);
+    service["spec"]["type"] = json!("NodePort");
+    service["status"] = json!({});
+    world.apply(&service).unwrap();
+    for index in 10..42 {
+        let address = format!("192.0.2.{index}");
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{index}")},
+                          "status": {"addresses": [{"type": "InternalIP", "address": address}]}});
+        world.apply(&node).unwrap();
+    }
+    let shown = shown(&Snapshot::new(world));
+    let text = table::of(&shown, now());
+    assert!(
+        text.contains(", node ports at 192.0.2.10, 192.0.2.11, "),
+        "{text}"
+    );
+    assert!(text.contains("192.0.2.29 and 12 more\n"), "{text}");
+    let addresses = &tree::of(&shown, now())[1]["nodeAddresses"];
+    assert_eq!(addresses.as_array().map(Vec::len), Some(32));
+}
+
+#[test]
 fn port_that_the_service_has_not_got_yet_is_said_to_come() {
     let mut world = snapshot().world().clone();
     let mut gateway = serde_saphyr::from_multiple::<Value>(OBJECTS)

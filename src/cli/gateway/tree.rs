@@ -26,7 +26,8 @@ fn one(gateway: &Shown, now: Timestamp) -> Value {
     json!({
         "namespace": *status.key.namespace,
         "name": *status.key.name,
-        "addresses": status.addresses,
+        "addresses": status.entrances.load_balancers,
+        "nodeAddresses": status.entrances.nodes,
         "servers": servers.collect::<Value>(),
         "conditions": conditions.collect::<Value>(),
         "missing": missing.collect::<Value>(),

@@ -9,7 +9,7 @@ use crate::{
     analysis::Snapshot,
     api::kind::Kind,
     kubernetes::{
-        engine::{self, Engine},
+        engine::{self, Changes, Engine},
         events::{EventWriter, Notices},
         lease::Leadership,
         removal,
@@ -23,13 +23,21 @@ use crate::{
     },
 };
 
+/// What the engine is asked for by the parts beside the writers.
+pub(super) struct Derived {
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub states: watch::Receiver<States>,
+    /// For what injection needs to know of the nodes.
+    pub nodes: Changes,
+}
+
 impl App {
     /// Watches, the engine that they feed, and the writers that it feeds.
     pub(super) fn start_engine(
         &mut self,
         config: &watch::Receiver<Arc<Config>>,
         leadership: &Leadership,
-    ) -> (watch::Receiver<Arc<Snapshot>>, watch::Receiver<States>) {
+    ) -> Derived {
         let (inputs, queue) = mpsc::channel(engine::QUEUE);
         let states = watch::Sender::new(States::new());
         let metrics = watches::Metrics::register(&mut self.registry);
@@ -59,6 +67,7 @@ impl App {
         self.tasks.spawn("settings", forwarding);
         let mut engine = Engine::new(queue, settings, sources, &mut self.registry);
         let snapshots = engine.snapshots();
+        let nodes = engine.changes();
         if self.args.revision.is_empty() {
             self.start_writers(&mut engine, inputs, leadership);
         }
@@ -72,7 +81,11 @@ impl App {
             self.ending(),
         );
         self.tasks.spawn("report of watches", report);
-        (snapshots, states.subscribe())
+        Derived {
+            snapshots,
+            states: states.subscribe(),
+            nodes,
+        }
     }
 
     /// Status, ports of gateways, and events, which only the default revision writes.

@@ -1,0 +1,326 @@
+//! Where a gateway is reached from outside of the cluster: at its load balancers, else at the nodes' own addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::api::text::enumeration;
+use crate::gateway::Exposure;
+use crate::world::{NodeAddress, NodeSpec, ObjectKey, ServiceSpec};
+
+use super::view::View;
+
+/// How many nodes a condition names: those that have been there for longest, so that the words stay while a cluster
+/// grows and shrinks.
+const NAMED: usize = 10;
+
+/// Where the Services of a Gateway are reached from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entrances {
+    /// Addresses of load balancers.
+    pub load_balancers: Vec<String>,
+    /// Addresses of nodes, the oldest node first: those that take traffic for the node ports of a Service without the
+    /// address of a load balancer.
+    pub nodes: Vec<String>,
+    /// The Services of which only nodes with a pod take traffic (`externalTrafficPolicy: Local`).
+    local: Vec<ObjectKey>,
+    /// The first nodes of the other Services.
+    first: Vec<String>,
+    more: bool,
+}
+
+impl Entrances {
+    pub(super) fn of(view: &View<'_>, exposed: &[Exposure]) -> Entrances {
+        let mut has_node_port: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
+        for at in exposed {
+            *has_node_port.entry(&at.service).or_default() |= at.node_port.is_some();
+        }
+        let mut entrances = Entrances::default();
+        let mut everywhere: BTreeSet<&[String]> = BTreeSet::new();
+        let mut on_some = Vec::new();
+        for (key, has_node_port) in has_node_port {
+            let object = view.object::<ServiceSpec>(key);
+            let Some(service) = object.and_then(|object| object.spec()) else {
+                continue;
+            };
+            if !service.load_balancer.is_empty() {
+                add(&mut entrances.load_balancers, &service.load_balancer);
+            } else if has_node_port && service.external_traffic_policy == "Local" {
+                entrances.local.push(key.clone());
+                on_some.push((&*service.ip_families, nodes_of_pods(view, key, service)));
+            } else if has_node_port {
+                everywhere.insert(&service.ip_families);
+            }
+        }
+        if !everywhere.is_empty() || !on_some.is_empty() {
+            entrances.add_nodes(&oldest_first(view), &everywhere, &on_some);
+        }
+        entrances
+    }
+
+    /// Adds nodes for Services of these families that have node ports on every node, and for those that have them on some.
+    fn add_nodes(
+        &mut self,
+        nodes: &[(&ObjectKey, &NodeSpec)],
+        everywhere: &BTreeSet<&[String]>,
+        on_some: &[(&[String], BTreeSet<&str>)],
+    ) {
+        for families in everywhere {
+            for (_, node) in nodes {
+                let addresses = best(node, families);
+                add(&mut self.nodes, &addresses);
+                if self.first.len() < NAMED {
+                    add(&mut self.first, &addresses);
+                } else {
+                    self.more |= !addresses.is_empty();
+                }
+            }
+        }
+        for (families, names) in on_some {
+            for (key, node) in nodes {
+                if names.contains(&*key.name) {
+                    add(&mut self.nodes, &best(node, families));
+                }
+            }
+        }
+    }
+
+    /// For the message of a condition. Where pods run is not said: it would change with each of their restarts.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if !self.load_balancers.is_empty() {
+            sentences.push(format!("Addresses: {}.", enumeration(&self.load_balancers)));
+        }
+        if !self.first.is_empty() {
+            let more = if self.more { " and more" } else { "" };
+            sentences.push(format!("Nodes: {}{more}.", enumeration(&self.first)));
+        }
+        if !self.local.is_empty() {
+            let names = self.local.iter().map(ObjectKey::qualified_name);
+            sentences.push(format!(
+                "Nodes: those that run a pod of Service {} (externalTrafficPolicy: Local).",
+                enumeration(names)
+            ));
+        }
+        sentences
+    }
+}
+
+/// Appends what is not there yet.
+fn add(all: &mut Vec<String>, more: &[String]) {
+    for address in more {
+        if !all.contains(address) {
+            all.push(address.clone());
+        }
+    }
+}
+
+/// The nodes that run pods of a Service.
+fn nodes_of_pods<'a>(view: &View<'a>, key: &ObjectKey, service: &ServiceSpec) -> BTreeSet<&'a str> {
+    if service.selector.is_empty() {
+        return BTreeSet::new();
+    }
+    view.pods(&service.selector)
+        .filter(|pod| pod.namespace == key.namespace)
+        .filter_map(|pod| view.pod(pod))
+        .filter(|pod| !pod.has_ended())
+        .map(|pod| pod.node_name.as_str())
+        .collect()
+}
+
+/// All nodes, by age and name.
+fn oldest_first<'a>(view: &View<'a>) -> Vec<(&'a ObjectKey, &'a NodeSpec)> {
+    let mut nodes: Vec<_> = view.all::<NodeSpec>().collect();
+    nodes.sort_by_key(|(key, node)| (node.meta.created, *key));
+    nodes
+        .into_iter()
+        .filter_map(|(key, node)| Some((key, node.spec()?)))
+        .collect()
+}
+
+/// The addresses of the best kind that a node has, among those of the families of a Service.
+fn best(node: &NodeSpec, families: &[String]) -> Vec<String> {
+    let is_served = |address: &&NodeAddress| {
+        let family = match address.address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => "IPv4",
+            Ok(IpAddr::V6(_)) => "IPv6",
+            Err(_) => return true,
+        };
+        families.is_empty() || families.iter().any(|one| one == family)
+    };
+    let served: Vec<&NodeAddress> = node.addresses.iter().filter(is_served).collect();
+    let best = served.first().map(|first| first.kind);
+    served
+        .into_iter()
+        .filter(|one| Some(one.kind) == best)
+        .map(|one| one.address.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::analysis::Snapshot;
+    use crate::analysis::conditions::{Condition, READY, desired};
+    use crate::analysis::gateway_status::GatewayStatus;
+    use crate::api::kind::Kind;
+    use crate::world::{ObjectKey, World};
+
+    fn node(name: &str, created: u32, addresses: &[(&str, &str)]) -> Value {
+        let addresses: Vec<Value> = addresses
+            .iter()
+            .map(|(kind, address)| json!({"type": kind, "address": address}))
+            .collect();
+        json!({"apiVersion": "v1", "kind": "Node",
+               "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:{created:02}:00Z")},
+               "status": {"addresses": addresses, "conditions": [{"type": "Ready", "lastHeartbeatTime": "x"}]}})
+    }
+
+    fn service(more: Value) -> Value {
+        let mut service = json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"namespace": "edge", "name": "gateway"},
+            "spec": {"type": "NodePort", "selector": {"istio": "edge"}, "ipFamilies": ["IPv4"],
+                     "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}]}});
+        json_patch::merge(&mut service, &more);
+        service
+    }
+
+    fn world(objects: impl IntoIterator<Item = Value>) -> World {
+        let mut world = World::default();
+        let gateway = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+            "metadata": {"namespace": "edge", "name": "shop"},
+            "spec": {"selector": {"istio": "edge"}, "servers": [
+                {"port": {"number": 80, "protocol": "HTTP", "name": "http"}, "hosts": ["*"]}]}});
+        for object in objects.into_iter().chain([gateway]) {
+            world.apply(&object).unwrap();
+        }
+        world
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new(Kind::Gateway, "edge", "shop")
+    }
+
+    fn ready(snapshot: &Snapshot) -> Condition {
+        let conditions = desired(snapshot.messages(&key()), &snapshot.standing(&key()));
+        let mut conditions = conditions.into_iter();
+        conditions.find(|one| one.kind == READY).unwrap()
+    }
+
+    fn nodes(snapshot: &Snapshot) -> Vec<String> {
+        GatewayStatus::of(snapshot, &key()).unwrap().entrances.nodes
+    }
+
+    #[test]
+    fn node_ports_are_at_each_nodes_best_address_of_the_services_families() {
+        let nodes_here = || {
+            [
+                node(
+                    "b",
+                    1,
+                    &[
+                        ("InternalIP", "10.0.0.1"),
+                        ("InternalIP", "fd00::1"),
+                        ("ExternalIP", "fd00::2"),
+                    ],
+                ),
+                node(
+                    "a",
+                    2,
+                    &[
+                        ("Hostname", "a"),
+                        ("ExternalIP", "203.0.113.1"),
+                        ("InternalIP", "10.0.0.2"),
+                    ],
+                ),
+                node("c", 3, &[("InternalDNS", "c.internal"), ("Hostname", "c")]),
+            ]
+        };
+        let four = Snapshot::new(world(nodes_here().into_iter().chain([service(json!({}))])));
+        assert_eq!(nodes(&four), ["10.0.0.1", "203.0.113.1", "c"]);
+        let said = ready(&four);
+        assert!(
+            said.message.contains(" Nodes: 10.0.0.1, 203.0.113.1, c. "),
+            "{said:?}"
+        );
+
+        let both = service(json!({"spec": {"ipFamilies": ["IPv4", "IPv6"]}}));
+        let both = Snapshot::new(world(nodes_here().into_iter().chain([both])));
+        assert_eq!(nodes(&both), ["fd00::2", "203.0.113.1", "c"]);
+
+        let balanced =
+            service(json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}}));
+        let balanced = Snapshot::new(world(nodes_here().into_iter().chain([balanced])));
+        assert!(nodes(&balanced).is_empty());
+        assert!(
+            ready(&balanced)
+                .message
+                .contains("Addresses: 203.0.113.9. ")
+        );
+    }
+
+    #[test]
+    fn where_pods_run_is_told_to_who_asks_and_not_written_into_the_status() {
+        let local = service(json!({"spec": {"externalTrafficPolicy": "Local"}}));
+        let pod = |node: &str| {
+            json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": node},
+            "metadata": {"namespace": "edge", "name": "gateway-1", "labels": {"istio": "edge"}}})
+        };
+        let of_names = ["a", "b"].map(|name| node(name, 1, &[("Hostname", name)]));
+        let mut world = world(of_names.into_iter().chain([local, pod("a")]));
+        let before = Snapshot::new(world.clone());
+        assert_eq!(nodes(&before), ["a"]);
+        let told = ready(&before);
+        assert!(
+            told.message.contains("Nodes: those that run a pod of Service edge/gateway (externalTrafficPolicy: Local)."),
+            "{told:?}"
+        );
+        let change = world.apply(&pod("b")).unwrap().unwrap();
+        let (after, _) = before.update(world, &[change]);
+        assert_eq!(nodes(&after), ["b"]);
+        assert_eq!(ready(&after), told);
+    }
+
+    #[test]
+    fn heartbeats_and_new_nodes_of_a_large_cluster_change_no_status_and_a_new_address_does() {
+        let many = (10..40).map(|index| {
+            node(
+                &format!("n{index}"),
+                index,
+                &[("InternalIP", &format!("10.0.0.{index}"))],
+            )
+        });
+        let mut world = world(many.chain([service(json!({}))]));
+        let before = Snapshot::new(world.clone());
+        let told = ready(&before);
+        assert!(told.message.contains(" 10.0.0.19 and more."), "{told:?}");
+
+        let mut beat = node("n10", 10, &[("InternalIP", "10.0.0.10")]);
+        beat["status"]["conditions"][0]["lastHeartbeatTime"] = json!("y");
+        beat["metadata"]["resourceVersion"] = json!("2");
+        let change = world.apply(&beat).unwrap().unwrap();
+        assert!(!change.content);
+        let change = [
+            change,
+            world
+                .apply(&node("n40", 40, &[("InternalIP", "10.0.0.40")]))
+                .unwrap()
+                .unwrap(),
+        ];
+        let (grown, concerned) = before.update(world.clone(), &change);
+        assert!(!concerned.contains(&key()));
+        assert_eq!(nodes(&grown).len(), 31);
+
+        let change = world
+            .apply(&node("n10", 10, &[("ExternalIP", "203.0.113.1")]))
+            .unwrap()
+            .unwrap();
+        let (moved, concerned) = grown.update(world, &[change]);
+        assert!(concerned.contains(&key()));
+        assert!(
+            ready(&moved)
+                .message
+                .contains("Nodes: 203.0.113.1, 10.0.0.11")
+        );
+    }
+}

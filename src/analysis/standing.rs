@@ -29,7 +29,7 @@ fn ports_exposed(gateway: &GatewayPlan) -> Condition {
     let Some(worst) = gateway.findings.iter().min_by_key(|finding| finding.reason) else {
         return match gateway.exposed.as_slice() {
             [] => condition("True", "NoPorts", "No server needs a port of a Service."),
-            exposed if exposed.iter().any(|at| !at.live) => {
+            exposed if gateway.is_settling() => {
                 let pending = exposed.iter().filter(|at| !at.live);
                 condition("Unknown", "Pending", &to_come(pending))
             }

@@ -92,6 +92,8 @@ pub struct ServicePlan {
     pub ports: Vec<PlannedPort>,
     /// The ports that are ours now.
     pub present: BTreeSet<u16>,
+    /// The node ports that these have; `None` where the Service is of a type without node ports.
+    pub node_ports: Option<BTreeMap<u16, u16>>,
     /// What Gateways ask for, whatever the Service has: as long as this stays, a difference comes from the Service.
     pub asked: BTreeMap<u16, Asked>,
     /// Whether the Service already is like that.
@@ -139,6 +141,13 @@ pub struct GatewayPlan {
     pub exposed: Vec<Exposure>,
     /// What keeps servers from being reached, in the order of the servers; empty: all is well.
     pub findings: Vec<Finding>,
+}
+
+impl GatewayPlan {
+    /// Whether all is well but for ports that the API server has yet to get.
+    pub fn is_settling(&self) -> bool {
+        self.findings.is_empty() && self.exposed.iter().any(|at| !at.live)
+    }
 }
 
 /// A server port that a Service exposes once its plan is written.

@@ -333,14 +333,18 @@ impl<'a> Settled<'a> {
         let in_sync = applied.iter().all(|(port, ownership)| {
             ownership == Ownership::Exclusive && self.planned.contains_key(&port)
         }) && self.planned.values().all(|planned| self.is_live(planned));
+        let ours = || self.tcp_ports().filter(|port| self.is_ours(port));
+        let node_ports = ours()
+            .filter(|port| port.node_port != 0)
+            .map(|port| (port.port, port.node_port));
         Some(ServicePlan {
             uid: self.member.service.meta.uid.clone(),
             ports: self.planned.values().cloned().collect(),
-            present: self
-                .tcp_ports()
-                .filter(|port| self.is_ours(port))
-                .map(|port| port.port)
-                .collect(),
+            present: ours().map(|port| port.port).collect(),
+            node_ports: self
+                .type_without_node_ports()
+                .is_none()
+                .then(|| node_ports.collect()),
             asked: self.asked.clone(),
             in_sync,
         })

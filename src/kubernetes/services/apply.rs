@@ -4,7 +4,7 @@
 //! keep the others from theirs. So a node port that can't be had is left to the API server, a field that somebody else
 //! owns is left to them, and where node ports run out, as many ports are added as still fit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// How often one write may give something up.
 const ATTEMPTS: usize = 16;
+/// After how many refusals nothing that is only remembered is asked for any more.
+const REMINDERS: usize = 4;
 
 /// One write, ready to go.
 pub(super) struct Write {
@@ -30,6 +32,8 @@ pub(super) struct Write {
     pub leadership: Leadership,
     pub key: ObjectKey,
     pub plan: ServicePlan,
+    /// The node ports that missing ports had before; nobody asks for them, so they are given up without a word.
+    pub remembered: BTreeMap<u16, u16>,
 }
 
 /// What became of a write.
@@ -45,7 +49,7 @@ pub(super) struct Written {
 
 impl Write {
     pub(super) async fn run(self) -> Written {
-        let mut attempt = Attempt::new(&self.plan);
+        let mut attempt = Attempt::new(&self.plan, &self.remembered);
         let mut attempts = 0;
         let outcome = loop {
             attempts += 1;
@@ -91,29 +95,45 @@ struct Attempt {
     ports: Vec<Partial>,
     new: BTreeSet<u16>,
     troubles: Vec<PortTrouble>,
+    refusals: usize,
 }
 
 /// A port, without the fields that were given up.
 struct Partial {
     port: PlannedPort,
+    /// Whether its node port is one that it had before, and not one that a Gateway asks for.
+    remembers: bool,
     without: BTreeSet<String>,
 }
 
 impl Attempt {
-    fn new(plan: &ServicePlan) -> Self {
-        let whole = |port: &PlannedPort| Partial {
-            port: port.clone(),
-            without: BTreeSet::new(),
+    fn new(plan: &ServicePlan, remembered: &BTreeMap<u16, u16>) -> Self {
+        let whole = |port: &PlannedPort| {
+            let before = remembered.get(&port.port).copied();
+            Partial {
+                port: PlannedPort {
+                    node_port: port.node_port.or(before),
+                    ..port.clone()
+                },
+                remembers: port.node_port.is_none() && before.is_some(),
+                without: BTreeSet::new(),
+            }
         };
         Self {
             ports: plan.ports.iter().map(whole).collect(),
             new: missing(plan),
             troubles: Vec::new(),
+            refusals: 0,
         }
     }
 
     /// Gives up what is refused; whether there is another attempt to make.
     fn gives_up(&mut self, refusal: &Refusal) -> bool {
+        self.refusals += 1;
+        let invalid = matches!(refusal, Refusal::Invalid(_));
+        if (invalid || self.refusals == REMINDERS) && self.forgets() {
+            return true;
+        }
         match refusal {
             Refusal::NodePort { number, text, .. } => {
                 let valid = valid_node_ports(text);
@@ -134,17 +154,32 @@ impl Attempt {
         }
     }
 
+    /// Asks for no node port any more that nobody wants but for what was before; whether there was any.
+    fn forgets(&mut self) -> bool {
+        let mut some = false;
+        for partial in &mut self.ports {
+            if std::mem::take(&mut partial.remembers) {
+                partial.port.node_port = None;
+                some = true;
+            }
+        }
+        some
+    }
+
     /// All that are refused at once: each attempt costs a request, and there is a limit to them.
     fn without_node_ports(&mut self, is_refused: impl Fn(u16) -> bool, refusal: &Refusal) -> bool {
         let mut concerned = BTreeSet::new();
-        for Partial { port, .. } in &mut self.ports {
-            if port.node_port.is_some_and(&is_refused) {
-                port.node_port = None;
-                concerned.insert(port.port);
+        let mut some = false;
+        for partial in &mut self.ports {
+            if partial.port.node_port.is_some_and(&is_refused) {
+                some = true;
+                partial.port.node_port = None;
+                if !std::mem::take(&mut partial.remembers) {
+                    concerned.insert(partial.port.port);
+                }
             }
         }
-        let some = !concerned.is_empty();
-        if some {
+        if !concerned.is_empty() {
             self.troubles.push(refusal.trouble(concerned));
         }
         some
@@ -191,7 +226,7 @@ impl Attempt {
 
 /// All that we want of a Service: our ports.
 fn desired(key: &ObjectKey, uid: &str, ports: &[Partial]) -> Value {
-    let port = |Partial { port, without }: &Partial| {
+    let port = |Partial { port, without, .. }: &Partial| {
         let mut fields = json!({
             "name": port.name,
             "port": port.port,
@@ -252,6 +287,7 @@ mod tests {
             uid: "uid-1".to_owned(),
             ports,
             present: present.iter().copied().collect(),
+            node_ports: Some(BTreeMap::new()),
             asked: Default::default(),
             in_sync: false,
         }
@@ -268,7 +304,7 @@ mod tests {
         let metadata = json!({"name": "gateway", "namespace": "edge", "uid": "uid-1"});
         let nothing = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
         let none = plan(Vec::new(), &[]);
-        assert_eq!(sent(&none, &Attempt::new(&none)), nothing);
+        assert_eq!(sent(&none, &Attempt::new(&none, &BTreeMap::new())), nothing);
 
         let two = plan(vec![planned(8088, None), planned(8089, Some(30089))], &[]);
         let port = json!({"name": "http-8088", "port": 8088, "targetPort": 8088, "protocol": "TCP", "appProtocol": "http"});
@@ -277,7 +313,7 @@ mod tests {
         with_node_port["nodePort"] = json!(30089);
         let mut both = nothing;
         both["spec"] = json!({"ports": [port, with_node_port]});
-        assert_eq!(sent(&two, &Attempt::new(&two)), both);
+        assert_eq!(sent(&two, &Attempt::new(&two, &BTreeMap::new())), both);
     }
 
     #[test]
@@ -286,7 +322,7 @@ mod tests {
             vec![planned(8088, Some(30080)), planned(8089, Some(30089))],
             &[],
         );
-        let mut attempt = Attempt::new(&plan);
+        let mut attempt = Attempt::new(&plan, &BTreeMap::new());
         let refusal = Refusal::NodePort {
             number: 30080,
             kind: PortTroubleKind::NodePortTaken,
@@ -304,9 +340,44 @@ mod tests {
     }
 
     #[test]
+    fn node_ports_of_before_are_asked_for_and_given_up_without_a_word() {
+        let plan = plan(
+            vec![
+                planned(8088, None),
+                planned(8089, Some(30089)),
+                planned(8090, None),
+            ],
+            &[],
+        );
+        let remembered = BTreeMap::from([(8088, 30001), (8090, 30002)]);
+        let node_ports = |attempt: &Attempt| -> Vec<Option<u16>> {
+            attempt.ports.iter().map(|one| one.port.node_port).collect()
+        };
+        let mut attempt = Attempt::new(&plan, &remembered);
+        assert_eq!(
+            node_ports(&attempt),
+            [Some(30001), Some(30089), Some(30002)]
+        );
+        let taken = |number| Refusal::NodePort {
+            number,
+            kind: PortTroubleKind::NodePortTaken,
+            text: "taken".to_owned(),
+        };
+        assert!(attempt.gives_up(&taken(30001)));
+        assert_eq!(node_ports(&attempt), [None, Some(30089), Some(30002)]);
+        assert_eq!(attempt.troubles, []);
+
+        // The Service was made ClusterIP meanwhile.
+        let unfit = Refusal::Invalid("may not be used when `type` is 'ClusterIP'".to_owned());
+        assert!(attempt.gives_up(&unfit));
+        assert_eq!(node_ports(&attempt), [None, Some(30089), None]);
+        assert!(!attempt.gives_up(&unfit));
+    }
+
+    #[test]
     fn field_of_somebody_else_is_left_to_them() {
         let plan = plan(vec![planned(8088, None)], &[8088]);
-        let mut attempt = Attempt::new(&plan);
+        let mut attempt = Attempt::new(&plan, &BTreeMap::new());
         let owned = super::super::refusal::Owned {
             port: 8088,
             field: "targetPort".to_owned(),
@@ -330,7 +401,7 @@ mod tests {
         let mut ports: Vec<PlannedPort> = asked.collect();
         ports.push(planned(8088, Some(30088)));
         let plan = plan(ports, &[]);
-        let mut attempt = Attempt::new(&plan);
+        let mut attempt = Attempt::new(&plan, &BTreeMap::new());
         let refusal = Refusal::NodePort {
             number: 1000,
             kind: PortTroubleKind::NodePortOutOfRange,
@@ -347,7 +418,7 @@ mod tests {
     #[test]
     fn port_that_somebody_took_before_the_write_is_left_to_them_whole() {
         let plan = plan(vec![planned(8088, None), planned(8089, None)], &[8089]);
-        let mut attempt = Attempt::new(&plan);
+        let mut attempt = Attempt::new(&plan, &BTreeMap::new());
         let owned = ["name", "targetPort"].map(|field| super::super::refusal::Owned {
             port: 8088,
             field: field.to_owned(),
@@ -363,7 +434,7 @@ mod tests {
     fn where_node_ports_run_out_ports_that_are_there_stay_and_as_many_are_added_as_fit() {
         let ports = [8080, 8081, 8082, 8083].map(|port| planned(port, None));
         let plan = plan(ports.to_vec(), &[8081]);
-        let mut attempt = Attempt::new(&plan);
+        let mut attempt = Attempt::new(&plan, &BTreeMap::new());
         let full = Refusal::Exhausted("range is full".to_owned());
         let numbers = |attempt: &Attempt| -> Vec<u16> {
             attempt

@@ -10,12 +10,15 @@
 //! - It needs no resource version: a port that somebody else took meanwhile is refused (409) where the fields differ,
 //!   and given up with the next plan where they don't.
 //!
+//! A port that somebody removed comes back with the node port that it had, where that is still free.
+//!
 //! What has to be written again and again (somebody rewrites the whole Service, the API server refuses it) is written
 //! ever more rarely. What is wrong goes back into the World, from where the next plan tells the Gateways concerned, and
 //! an event on the Service says so.
 
 mod apply;
 mod listeners;
+mod memory;
 mod pace;
 mod refusal;
 
@@ -47,6 +50,7 @@ use crate::{
 };
 use apply::{Write, Written};
 use listeners::ListenerWriter;
+use memory::NodePorts;
 use pace::{Noted, Outcome, Pace};
 use refusal::Failure;
 
@@ -80,6 +84,7 @@ struct Work {
     /// `None` while a Snapshot may lack what it rests on.
     plan: Option<Arc<Plan>>,
     pace: Pace,
+    node_ports: NodePorts,
     listeners: ListenerWriter,
     /// When something is to be written, or to be told.
     due: Option<Instant>,
@@ -137,6 +142,7 @@ impl ServiceWriter {
             metrics: Metrics::register(registry),
             plan: None,
             pace: Pace::default(),
+            node_ports: NodePorts::default(),
             due: None,
             inputs,
             told: BTreeMap::new(),
@@ -159,6 +165,9 @@ impl Writer for Work {
 
     fn take(&mut self, news: News) {
         self.plan = can_plan(&news.inputs).then(|| Arc::clone(news.snapshot.ports()));
+        if let Some(plan) = &self.plan {
+            self.node_ports.learn(&plan.services);
+        }
     }
 
     fn lease_changed(&mut self) {
@@ -205,6 +214,7 @@ impl Work {
                 client: self.client.clone(),
                 leadership: self.leadership.clone(),
                 key: key.clone(),
+                remembered: self.node_ports.of_missing(key, service),
                 plan: service.clone(),
             })
             .collect();

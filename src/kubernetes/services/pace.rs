@@ -194,6 +194,7 @@ mod tests {
             uid: uid.to_owned(),
             ports: ports.iter().map(port).collect(),
             present: BTreeSet::new(),
+            node_ports: None,
             asked: BTreeMap::from([(asked, Asked::default())]),
             in_sync: false,
         }

@@ -33,12 +33,16 @@ use super::{
 use crate::{
     analysis::{Snapshot, conditions},
     api::{conditions::MANAGER, kind::Kind},
+    gateway::GatewayPlan,
     world::ObjectKey,
 };
 use metrics::Metrics;
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
+/// How long what is said about a Gateway waits for its ports to be written. A moment later all of it is known, and until
+/// then a new leader doesn't know what the API server refused to the one before.
+const SETTLING: Duration = Duration::from_secs(2);
 /// When every object is compared again, after so many ticks.
 const RESYNC: u32 = 12;
 
@@ -68,8 +72,10 @@ struct Work {
     inputs: Arc<States>,
     /// Objects to compare, each with the time since which it waits.
     pending: BTreeMap<ObjectKey, Instant>,
-    /// Objects whose write failed or was dropped.
+    /// Objects whose write failed, was dropped or was put off.
     failed: BTreeSet<ObjectKey>,
+    /// Gateways whose ports are about to be written, each with the time since which it was put off.
+    settling: HashMap<ObjectKey, Instant>,
     /// Which resource version the last write of an object was based on. Until the watch brings another one, a
     /// comparison would be with what that write has already replaced.
     based_on: HashMap<ObjectKey, String>,
@@ -105,6 +111,7 @@ impl StatusWriter {
             inputs: Arc::default(),
             pending: BTreeMap::new(),
             failed: BTreeSet::new(),
+            settling: HashMap::new(),
             based_on: HashMap::new(),
             writes: JoinSet::new(),
             writing: BTreeSet::new(),
@@ -140,6 +147,7 @@ impl Writer for Work {
     }
 
     fn lease_changed(&mut self) {
+        self.settling.clear();
         self.compare_all();
     }
 
@@ -220,6 +228,7 @@ impl Work {
         let Some(meta) = world.metadata(&key) else {
             self.based_on.remove(&key);
             self.metrics.gone(&key);
+            self.settling.remove(&key);
             return;
         };
         if self.based_on.get(&key) == Some(&meta.resource_version) {
@@ -229,6 +238,11 @@ impl Work {
         let Some(&State::Watched { version }) = self.inputs.get(&key.kind.into()) else {
             return;
         };
+        if self.is_settling(snapshot, &key) {
+            // Compared again as soon as the ports are there, or else a while later.
+            self.failed.insert(key);
+            return;
+        }
         let live = world.status(&key);
         let messages = snapshot.messages(&key);
         let standing = snapshot.standing(&key);
@@ -271,6 +285,16 @@ impl Work {
                 result,
             }
         });
+    }
+
+    fn is_settling(&mut self, snapshot: &Snapshot, key: &ObjectKey) -> bool {
+        let gateway = snapshot.ports().gateways.get(key);
+        if !gateway.is_some_and(GatewayPlan::is_settling) {
+            self.settling.remove(key);
+            return false;
+        }
+        let since = self.settling.entry(key.clone());
+        since.or_insert_with(Instant::now).elapsed() < SETTLING
     }
 
     fn settle(&mut self, written: Written) {

@@ -107,3 +107,28 @@ fn leader_that_is_killed_between_two_writes_leaves_the_second_to_another_and_not
         .unwrap();
     edge.delete("service/gateway");
 }
+
+#[test]
+fn new_leader_says_what_the_one_before_said_of_ports_that_are_refused() {
+    let (installed, _held) = exclusive();
+    let edge = Namespace::on(&installed.cluster, "handed-over");
+    edge.apply_client_side(&edge.service());
+    let first = installed.daemon("teller-1");
+    edge.gateway_with_node_ports("outside", &[(8088, "HTTP")], "8088=80");
+    edge.await_exposed("outside", "False", "NodePortOutOfRange");
+    let told = |name: &str| {
+        edge.get(&format!("gateways.networking.istio.io/{name}"))["metadata"]["resourceVersion"]
+            .clone()
+    };
+    let before = told("outside");
+    drop(first);
+
+    let second = installed.daemon("teller-2");
+    second.wait_for_metric("outrigger_gateway_services_refusals_total", 1.0);
+    edge.gateway("other", &[(8089, "HTTP")]);
+    edge.await_exposed("other", "True", "Exposed");
+    edge.await_exposed("outside", "False", "NodePortOutOfRange");
+    assert_eq!(told("outside"), before, "nothing else was said in between");
+    edge.kubectl(&["delete", "gateways.networking.istio.io", "--all"]);
+    edge.delete("service/gateway");
+}

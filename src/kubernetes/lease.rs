@@ -4,7 +4,7 @@
 //! renews every [`RETRY`] and stops writing [`RENEW_DEADLINE`] after its last successful renewal; another one takes
 //! the Lease when it saw no renewal for [`DURATION`], measured on its own clock, so clock skew does no harm.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -53,9 +53,20 @@ impl Leadership {
         if !self.is_held() {
             return Err(WriteError::NotLeader);
         }
-        match timeout(WRITE_TIME, write).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(WriteError::Slow),
+        let deadline = Instant::now() + WRITE_TIME;
+        let mut write = pin!(write);
+        // A process that was stopped for longer than that (SIGSTOP, a frozen machine) finds the answer to its last
+        // step before it finds that the time is over; it must not take the next step then.
+        let fenced = poll_fn(|context| {
+            if Instant::now() < deadline {
+                write.as_mut().poll(context).map(Some)
+            } else {
+                Poll::Ready(None)
+            }
+        });
+        match timeout_at(deadline, fenced).await {
+            Ok(Some(written)) => Ok(written?),
+            Ok(None) | Err(_) => Err(WriteError::Slow),
         }
     }
 
@@ -482,6 +493,21 @@ mod tests {
             leadership.write(never()).await,
             Err(WriteError::NotLeader)
         ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn write_that_was_stopped_half_way_takes_no_further_step_when_its_time_is_over() {
+        let leadership = Leadership::always();
+        let (answer, first_step) = tokio::sync::oneshot::channel::<()>();
+        let write = leadership.write(async {
+            let _ = first_step.await;
+            panic!("the second step was taken") as kube::Result<()>
+        });
+        let mut write = pin!(write);
+        assert!(futures::poll!(&mut write).is_pending());
+        tokio::time::advance(WRITE_TIME).await;
+        answer.send(()).unwrap();
+        assert!(matches!(write.await, Err(WriteError::Slow)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -126,6 +126,22 @@ impl Daemon {
         matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// Sends it a signal, such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let flag = format!("-{name}");
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&flag, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its resident memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap() * 1024
+    }
+
     /// SIGKILL: no chance to give anything back.
     pub fn kill(mut self) {
         self.process.kill().unwrap();

@@ -48,6 +48,10 @@ pub fn is_status_write_of_virtual_services(request: &Parts) -> bool {
     is_status_write(request) && request.uri.path().contains("/virtualservices/")
 }
 
+pub fn is_status_write_of_destination_rules(request: &Parts) -> bool {
+    is_status_write(request) && request.uri.path().contains("/destinationrules/")
+}
+
 pub fn is_lease_write(request: &Parts) -> bool {
     request.method == "PUT" && request.uri.path().contains("/leases/")
 }
@@ -65,6 +69,8 @@ pub enum Fault {
     Torn,
     /// The API server acts on it, but the connection ends before its answer.
     AnswerLost,
+    /// The API server acts on it, and its answer never comes.
+    AnswerHangs,
     /// No answer, and no end of the connection.
     Hang,
 }
@@ -170,6 +176,17 @@ impl Proxy {
         let part = format!("/namespaces/{namespace}/{plural}/");
         let written = lock(&self.shared.written);
         written.iter().filter(|path| path.contains(&part)).count()
+    }
+
+    /// What was to be changed in a namespace, accepted or not: method and URI.
+    pub fn attempts(&self, namespace: &str) -> Vec<String> {
+        let part = format!("/namespaces/{namespace}/");
+        let asked = lock(&self.shared.asked);
+        let changes = asked.iter().filter(|request| !request.starts_with("GET "));
+        changes
+            .filter(|path| path.contains(&part))
+            .cloned()
+            .collect()
     }
 
     /// Ends all connections, in the middle of whatever they carry.
@@ -278,6 +295,10 @@ async fn answer(
         Some(Fault::AnswerLost) => {
             shared.forward(request).await?;
             Err(anyhow!("the connection ends here"))
+        }
+        Some(Fault::AnswerHangs) => {
+            shared.forward(request).await?;
+            pending().await
         }
         Some(Fault::Hang) => pending().await,
     }

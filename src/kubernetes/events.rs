@@ -1,7 +1,7 @@
 //! Kubernetes Events about conditions that changed: a warning when one turns bad, a normal one when all is well again.
 //!
-//! Events are news for people, not state: under load the oldest wait, the newest are dropped and counted, and the
-//! conditions still say it all.
+//! Events are news for people, not state: under load the oldest wait, the newest are dropped and counted, and so are those
+//! of an object that turns to and fro; the conditions still say it all.
 
 use std::{collections::HashMap, pin::pin, time::Duration};
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     lease::{Leadership, WriteError},
-    pace::Pace,
+    pace::{Pace, PerObject},
 };
 use crate::{
     analysis::{
@@ -125,6 +125,7 @@ pub struct EventWriter {
     leadership: Leadership,
     written: Counter,
     failed: Counter,
+    dropped: Counter,
 }
 
 impl EventWriter {
@@ -139,7 +140,10 @@ impl EventWriter {
         let [written, failed, dropped] = [
             ("written", "Events written"),
             ("failed", "Events that could not be written"),
-            ("dropped", "Events dropped because too many waited"),
+            (
+                "dropped",
+                "Events dropped because too many waited, or because their object had too many",
+            ),
         ]
         .map(|(name, help)| {
             let counter = Counter::default();
@@ -162,6 +166,7 @@ impl EventWriter {
             leadership,
             written,
             failed,
+            dropped: dropped.clone(),
         };
         (writer, Notices { sender, dropped })
     }
@@ -170,12 +175,17 @@ impl EventWriter {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut pace = Pace::new(Instant::now());
+        let mut per_object = PerObject::default();
         loop {
             let notice = tokio::select! {
                 () = &mut shutdown => return,
                 Some(notice) = self.notices.recv() => notice,
             };
             for transition in &notice.transitions {
+                if !per_object.admits(&notice.object, Instant::now()) {
+                    self.dropped.inc();
+                    continue;
+                }
                 tokio::select! {
                     () = &mut shutdown => return,
                     () = sleep_until(pace.next(Instant::now())) => {}

@@ -1,8 +1,10 @@
 //! How fast Events may follow each other.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
+
+use crate::world::ObjectKey;
 
 /// How many may follow each other at once …
 pub const BURST: u32 = 50;
@@ -30,9 +32,58 @@ impl Pace {
     }
 }
 
+/// How many Events one object may have at once …
+const OF_ONE: u32 = 25;
+/// … and the time from one to the next after that: what turns to and fro is no news any more. Both are those of
+/// client-go's filter against spam.
+const REFILL: Duration = Duration::from_secs(300);
+/// How many objects are remembered before those are forgotten that had no Event for long.
+const REMEMBERED: usize = 1024;
+
+/// A bucket of [`OF_ONE`] permits for each object, refilled by one every [`REFILL`].
+#[derive(Debug, Default)]
+pub struct PerObject {
+    /// When each bucket would be full.
+    full: HashMap<ObjectKey, Instant>,
+}
+
+impl PerObject {
+    /// Takes a permit, if one is left.
+    pub fn admits(&mut self, object: &ObjectKey, now: Instant) -> bool {
+        if self.full.len() >= REMEMBERED {
+            self.full.retain(|_, full| *full > now);
+        }
+        let full = self.full.get(object).map_or(now, |full| now.max(*full)) + REFILL;
+        let admitted = full <= now + REFILL * OF_ONE;
+        if admitted {
+            self.full.insert(object.clone(), full);
+        }
+        admitted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::kind::Kind;
+
+    #[test]
+    fn object_that_turns_to_and_fro_has_few_events_and_keeps_no_other_from_its_own() {
+        let named = |name: &str| ObjectKey::new(Kind::Gateway, "edge", name);
+        let now = Instant::now();
+        let mut filter = PerObject::default();
+        let admitted = (0..1000).filter(|_| filter.admits(&named("a"), now));
+        assert_eq!(admitted.count(), OF_ONE as usize);
+        assert!(filter.admits(&named("b"), now));
+        assert!(!filter.admits(&named("a"), now + REFILL / 2));
+        assert!(filter.admits(&named("a"), now + REFILL));
+        assert!(!filter.admits(&named("a"), now + REFILL));
+
+        for index in 0..2 * REMEMBERED {
+            filter.admits(&named(&index.to_string()), now + REFILL * (OF_ONE + 2));
+        }
+        assert!(!filter.full.contains_key(&named("a")), "long ago");
+    }
 
     #[test]
     fn after_a_burst_events_keep_their_pace() {

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A certificate for `*.example.com` with its key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Pair {
     /// One that is valid until the first of January of a year.
-    fn until(year: i32) -> Pair {
+    pub fn until(year: i32) -> Pair {
         Self::of(|params| {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(year, 1, 1);
@@ -47,7 +47,7 @@ impl Pair {
         }
     }
 
-    fn secret(&self, namespace: &str) -> Value {
+    pub fn secret(&self, namespace: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
             "metadata": {"name": "shop", "namespace": namespace},
@@ -58,7 +58,7 @@ impl Pair {
 
 /// A gateway's pods and Service in `edge`, a Gateway for them in `shop`, and a Role for Secrets of `edge`, as the chart
 /// makes it.
-fn gateway(edge: &str, shop: &str) -> String {
+pub fn gateway(edge: &str, shop: &str) -> String {
     let objects = [
         json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -82,7 +82,7 @@ fn gateway(edge: &str, shop: &str) -> String {
     manifests(&objects)
 }
 
-fn role(edge: &str) -> String {
+pub fn role(edge: &str) -> String {
     manifests(&[
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -98,13 +98,13 @@ fn role(edge: &str) -> String {
     ])
 }
 
-fn manifests(objects: &[Value]) -> String {
+pub fn manifests(objects: &[Value]) -> String {
     let texts: Vec<String> = objects.iter().map(Value::to_string).collect();
     texts.join("\n---\n")
 }
 
 /// Waits until `ResolvedRefs` of the Gateway has a status and reason, and returns its message.
-fn wait_for_refs(cluster: &ControlPlane, shop: &str, status: &str, reason: &str) -> String {
+pub fn wait_for_refs(cluster: &ControlPlane, shop: &str, status: &str, reason: &str) -> String {
     let what = format!("gateway/shop in {shop} has ResolvedRefs={status} ({reason})");
     wait::until(RECOVERY, &what, || {
         let found = condition(&read(cluster, shop, "gateway/shop")?, "ResolvedRefs")?;

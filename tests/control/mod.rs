@@ -14,11 +14,13 @@ mod promises;
 mod proxy;
 mod removal;
 mod robustness;
+mod rotation;
 mod scale;
 mod shown;
 mod status;
 mod tls;
 mod transitions;
+mod two_writers;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

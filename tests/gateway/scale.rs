@@ -51,6 +51,9 @@ fn a_thousand_gateways_on_ten_services_have_their_ports_within_3_seconds_and_the
         cluster.apply(&batch.join("---\n")).unwrap();
     }
 
+    // It counts what was applied just now too.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
     let started = Instant::now();
     let daemon = Daemon::start_program(&outriggerd, "scale", installed.kubeconfig(), &[]);
     daemon.wait_for_metric(WRITES, SERVICES as f64);
@@ -70,7 +73,7 @@ fn a_thousand_gateways_on_ten_services_have_their_ports_within_3_seconds_and_the
     });
     let more = writes.unwrap() - SERVICES as f64;
     println!(
-        "{GATEWAYS} Gateways on {SERVICES} Services\n\
+        "{GATEWAYS} Gateways on {SERVICES} Services, load {load}\n\
          cold start to the last port: {cold_start:.2?}\n\
          writes in {QUIET:?} without a change: {more}"
     );

@@ -1,14 +1,15 @@
 //! Messages → the status of their object.
 //!
 //! Conditions: `Accepted` (the object in itself is valid), `ResolvedRefs` (everything it names exists), `Conflicted`
-//! (only when it is), `PortsExposed` (on a Gateway: a Service exposes every port), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it (kstatus reads `Ready=False` as in
+//! (only when it is; also for ports of Gateways), `PortsExposed` (on a Gateway: a Service exposes every port), `Ready` as the summary, and `Stalled=True` with the same reason where waiting cannot cure it (kstatus reads `Ready=False` as in
 //! progress), absent otherwise. `validationMessages` has Istio's shape.
 //! Live status is read leniently: under Istio's own CRDs every member is optional and `observedGeneration` may be text.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::message::{Aspect, Level, Message};
+use super::diagnoses::PORT_CONFLICT;
+use super::message::{Aspect, Diagnosis, Level, Message};
 
 /// Longest message of a condition, in bytes; the API server refuses more than 32 KiB.
 const MESSAGE_LIMIT: usize = 32 * 1024;
@@ -68,7 +69,8 @@ pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
     let unreadable = of(Aspect::Readable);
     let is_readable = unreadable.is_none();
     let accepted = unreadable.or_else(|| of(Aspect::Accepted));
-    let (conflicted, resolved) = (of(Aspect::Conflicted), of(Aspect::ResolvedRefs));
+    let conflicted = of(Aspect::Conflicted).or_else(|| Finding::said(messages, &PORT_CONFLICT));
+    let resolved = of(Aspect::ResolvedRefs);
     let exposed = of(Aspect::PortsExposed)
         .map(|finding| finding.condition(PORTS_EXPOSED, "False"))
         .or_else(|| stands(PORTS_EXPOSED).cloned());
@@ -162,9 +164,21 @@ struct Finding {
 
 impl Finding {
     fn of(messages: &[Message], aspect: Aspect) -> Option<Finding> {
+        Self::among(messages, |message| message.aspect == aspect)
+    }
+
+    /// What the messages of one diagnosis come to.
+    fn said(messages: &[Message], diagnosis: &Diagnosis) -> Option<Finding> {
+        let is_it = |message: &Message| {
+            (message.code, message.reason) == (diagnosis.code, diagnosis.reason)
+        };
+        Self::among(messages, is_it)
+    }
+
+    fn among(messages: &[Message], concerns: impl Fn(&Message) -> bool) -> Option<Finding> {
         let mut concerned: Vec<&Message> = messages
             .iter()
-            .filter(|message| message.aspect == aspect)
+            .filter(|message| concerns(message))
             .collect();
         concerned.sort();
         Some(Finding {

@@ -78,7 +78,7 @@ pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transitio
         reason: condition.reason.clone(),
         message: condition.message.clone(),
     };
-    let turned_bad = [ACCEPTED, CONFLICTED, RESOLVED_REFS, PORTS_EXPOSED]
+    let turned_bad = [ACCEPTED, RESOLVED_REFS, CONFLICTED, PORTS_EXPOSED]
         .into_iter()
         .filter_map(|kind| {
             let now = of(kind).filter(|condition| is_bad(condition))?;
@@ -89,9 +89,11 @@ pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transitio
         let was_bad = Condition::read(live, READY).is_some_and(|before| is_bad(&before));
         was_bad && !is_bad(now)
     });
-    turned_bad
-        .chain(cured.map(|now| transition(false, now)))
-        .collect()
+    let cured = cured.map(|now| transition(false, now));
+    let mut transitions: Vec<Transition> = turned_bad.chain(cured).collect();
+    // Ports over which Gateways conflict turn two conditions in the same words.
+    transitions.dedup();
+    transitions
 }
 
 /// Whether `ResolvedRefs` tells more than that it holds: a certificate that ends soon, a Secret that may not be read.
@@ -333,5 +335,8 @@ mod tests {
         conflict.push(condition(CONFLICTED, "True", "HostConflict"));
         let warned = transitions(Some(&status(&good())), &conflict);
         assert_eq!(reasons(&warned), [(true, "HostConflict")]);
+        conflict.push(condition(PORTS_EXPOSED, "False", "HostConflict"));
+        let warned = transitions(Some(&status(&good())), &conflict);
+        assert_eq!(reasons(&warned), [(true, "HostConflict")], "the same words");
     }
 }

@@ -69,7 +69,7 @@ fn gateway_tells_the_addresses_of_the_nodes_and_their_heartbeats_write_nothing()
         node(&edge, "node-1", &at("192.0.2.1", beat));
     }
     // What comes later is told, so all of that was seen.
-    edge.gateway("other", &[(80, "HTTP")]);
+    edge.gateway("other", &[(9090, "HTTP")]);
     await_ready(&edge, "other", "Nodes: 192.0.2.1.");
     assert_eq!(version(&edge), before);
 

@@ -129,7 +129,9 @@ fn diagnosis(reason: Reason) -> Option<&'static Diagnosis> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::analysis::conditions::{PORTS_EXPOSED, READY, desired};
+    use crate::analysis::conditions::{
+        CONFLICTED, Condition, PORTS_EXPOSED, READY, STALLED, desired,
+    };
     use crate::analysis::{Snapshot, preview};
     use crate::api::kind::Kind;
     use crate::world::{ObjectKey, World};
@@ -196,6 +198,53 @@ mod tests {
         let (status, _, message) = of(&exposed, PORTS_EXPOSED);
         let way = "8088 on Service edge/gateway port 8088, pods listen on 8088";
         assert_eq!((&*status, &*message), ("True", way));
+    }
+
+    #[test]
+    fn gateways_with_two_protocols_on_one_port_are_conflicted_until_one_gives_way() {
+        let of = |name: &str, protocol: &str| {
+            let mut gateway = gateway();
+            gateway["metadata"] = json!({"namespace": "edge", "name": name});
+            gateway["spec"]["servers"][0]["port"]["protocol"] = json!(protocol);
+            gateway
+        };
+        let mut world = World::default();
+        let objects = [service(json!({})), of("a", "HTTP"), of("b", "TCP")];
+        for object in objects {
+            world.apply(&object).unwrap();
+        }
+        let snapshot = Snapshot::new(world.clone());
+        let conditions = |snapshot: &Snapshot, name: &str| {
+            let key = ObjectKey::new(Kind::Gateway, "edge", name);
+            desired(snapshot.messages(&key), &snapshot.standing(&key))
+        };
+        let find = |conditions: &[Condition], kind: &str| {
+            let found = conditions.iter().find(|one| one.kind == kind);
+            found.map(|one| (one.status.clone(), one.reason.clone(), one.message.clone()))
+        };
+        for name in ["a", "b"] {
+            let now = conditions(&snapshot, name);
+            for (kind, status) in [
+                (CONFLICTED, "True"),
+                (PORTS_EXPOSED, "False"),
+                (READY, "False"),
+                (STALLED, "True"),
+            ] {
+                let (found, reason, message) = find(&now, kind).unwrap();
+                assert_eq!(
+                    (&*found, &*reason),
+                    (status, "Conflict"),
+                    "{kind} of {name}"
+                );
+                let both = "HTTP 8088 by Gateway edge/a, TCP 8088 by Gateway edge/b";
+                assert!(message.contains(both), "{message}");
+            }
+        }
+        let change = world.apply(&of("b", "GRPC")).unwrap().unwrap();
+        let (cured, concerned) = snapshot.update(world, &[change]);
+        assert!(concerned.contains(&ObjectKey::new(Kind::Gateway, "edge", "a")));
+        let now = conditions(&cured, "a");
+        assert_eq!((find(&now, CONFLICTED), find(&now, STALLED)), (None, None));
     }
 
     #[test]

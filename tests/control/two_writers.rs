@@ -105,15 +105,14 @@ fn a_leader_that_was_stopped_for_longer_than_its_lease_asks_for_no_change_when_i
     wait_for_ready(cluster, ns, "virtualservice/reviews", "False");
     wait_for_ports(cluster, ns, &[80, 8088, 8089]);
     stopped.signal("CONT");
-    // It has seen everything once it has seen what comes last.
-    let seen = || stopped.get("/metrics").map(|_| stopped.metric(LEADER));
     wait::until(RECOVERY, "it knows that it leads no more", || {
-        match seen() {
-            Ok(held) if held == 0.0 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+        stopped.get("/metrics")?;
+        let held = stopped.metric(LEADER);
+        ensure!(held == 0.0, "{held}");
+        Ok(())
     })
     .unwrap();
+    // It has seen everything once it has seen what comes last.
     for (subset, ready) in [("v1", "True"), ("v4", "False"), ("v2", "True")] {
         cluster.apply(&virtual_service(ns, subset)).unwrap();
         wait_for_ready(cluster, ns, "virtualservice/reviews", ready);

@@ -198,8 +198,8 @@ fn every_kind_is_watched_once_and_nothing_is_asked_while_nothing_happens() {
         seen.contains_key("/apis/networking.istio.io/v1/virtualservices"),
         "{seen:?}"
     );
-    // Besides the kind, one by one: the webhooks' configurations and Secret; of nodes also what their kubelets can.
-    let twice = ["webhookconfigurations", "/secrets", "/nodes"];
+    // Besides the kind, one by one: the webhooks' configurations and Secret.
+    let twice = ["webhookconfigurations", "/secrets"];
     let repeated: Vec<_> = seen
         .iter()
         .filter(|(path, count)| {

@@ -6,19 +6,16 @@
 //! throttling (429) are overcome here; what follows only sees objects come and go.
 
 mod definitions;
+mod failure;
+mod objects;
+mod source;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, pin::pin, time::Duration};
 
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, PartialObjectMeta, TypeMeta},
+    api::{ApiResource, PartialObjectMeta, TypeMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event},
@@ -26,7 +23,7 @@ use kube::{
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use serde_json::Value;
@@ -41,62 +38,28 @@ use crate::{
     world::{ObjectKey, PortWrite, SECRET_FIELDS, Settings},
 };
 
+use failure::{Failure, error_chain, is_denied};
+use objects::Incoming;
+
 pub use definitions::Definitions;
+pub use source::{Source, State, States};
 
 /// When a kind that is not served, or may not be read, is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How often a kind that discovery names may answer "not found" in a row, before it counts as not installed: while a
+/// definition is replaced, discovery and the kind itself may disagree for a moment.
+const DISAGREEMENTS: u32 = 5;
+/// The time from one such answer to the next attempt.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How many objects a page of a list has. Pages of several kinds are in memory at once when the process starts, each
+/// object in several forms: smaller pages keep the highest memory near to what stays.
+const PAGE: u32 = 250;
+
 /// For how many seconds a watch lasts until the API server ends it, to be started again where it ended. An idle one
 /// may be silent for all that time: a short life tells it soon from one that has lost its connection.
 pub const LIFE: u32 = 60;
-
-/// What one watch brings: the objects of a kind, in the whole cluster or in one namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source {
-    /// The kind.
-    pub kind: Kind,
-    /// The namespace; `None` for the whole cluster.
-    pub namespace: Option<Arc<str>>,
-}
-
-impl Source {
-    /// The Secrets of a namespace.
-    pub fn secrets(namespace: &str) -> Self {
-        Self {
-            kind: Kind::Secret,
-            namespace: Some(namespace.into()),
-        }
-    }
-
-    /// Whether it brings this object, as long as that exists.
-    pub fn holds(&self, key: &ObjectKey) -> bool {
-        key.kind == self.kind
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == key.namespace)
-    }
-}
-
-impl From<Kind> for Source {
-    fn from(kind: Kind) -> Self {
-        Self {
-            kind,
-            namespace: None,
-        }
-    }
-}
-
-/// `gateways`, `secrets of edge`
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.unique_plural())?;
-        match &self.namespace {
-            Some(namespace) => write!(f, " of {namespace}"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// What the World is made of, as it comes in.
 #[derive(Debug)]
@@ -117,49 +80,23 @@ pub enum Input {
     PortWrite(ObjectKey, Option<PortWrite>),
 }
 
-/// How far the watch of a kind has come.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum State {
-    /// Neither list nor refusal has come yet.
-    #[default]
-    Waiting,
-    /// The last attempt failed, and none has succeeded yet.
-    Failing(String),
-    /// Its CRD is not installed.
-    Absent,
-    /// This program's account may not read it.
-    Denied(String),
-    /// Listed, and watched since, in this version.
-    Watched {
-        /// The version that is watched, and in which the kind is written.
-        version: &'static str,
-    },
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Waiting => f.write_str("not listed yet"),
-            Self::Failing(why) => write!(f, "not listed yet: {why}"),
-            Self::Absent => f.write_str("not installed"),
-            Self::Denied(why) => write!(f, "may not be read: {why}"),
-            Self::Watched { version } => write!(f, "watched as {version}"),
-        }
-    }
-}
-
-/// The state of every watch.
-pub type States = BTreeMap<Source, State>;
-
-/// Counts what goes wrong with watches.
+/// Tells what goes wrong with watches.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     errors: Family<Labels, Counter>,
+    readable: Family<SourceLabels, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     kind: &'static str,
+}
+
+/// The label `namespace` is empty for a kind that is read in the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    kind: &'static str,
+    namespace: String,
 }
 
 impl Metrics {
@@ -171,7 +108,28 @@ impl Metrics {
             "Lists and watches of a kind that failed",
             metrics.errors.clone(),
         );
+        registry.register(
+            "watch_readable",
+            "1 once a kind is listed and watched, 0 while it cannot be listed or may not be read; no sample for a kind that is not installed",
+            metrics.readable.clone(),
+        );
         metrics
+    }
+
+    fn note(&self, source: &Source, state: &State) {
+        let labels = SourceLabels {
+            kind: source.kind.unique_plural(),
+            namespace: source.namespace.as_deref().unwrap_or_default().to_owned(),
+        };
+        match state {
+            State::Absent => {
+                self.readable.remove(&labels);
+            }
+            state => {
+                let readable = matches!(state, State::Watched { .. });
+                self.readable.get_or_create(&labels).set(readable.into());
+            }
+        }
     }
 }
 
@@ -185,13 +143,15 @@ pub struct Watch {
     inputs: mpsc::Sender<Input>,
     states: watch::Sender<States>,
     definitions: Definitions,
-    errors: Counter,
+    metrics: Metrics,
 }
 
 /// Why a watch of a kind in one version came to an end.
 enum End {
-    /// This version is no longer served.
-    Gone,
+    /// This version is not served; whether it was, so that it could be listed before.
+    Gone { listed: bool },
+    /// What the watch rested on is too old: everything must be listed anew.
+    Expired,
     /// The kind may not be read.
     Denied(String),
     /// Nobody takes inputs any more: the process ends.
@@ -216,10 +176,7 @@ impl Watch {
     ) -> Self {
         let source = source.into();
         let kind = source.kind;
-        let labels = Labels {
-            kind: kind.unique_plural(),
-        };
-        let errors = metrics.errors.get_or_create_owned(&labels);
+        metrics.note(&source, &State::default());
         states.send_modify(|states| {
             states.insert(source.clone(), State::default());
         });
@@ -231,7 +188,7 @@ impl Watch {
             inputs,
             states,
             definitions: definitions.clone(),
-            errors,
+            metrics: metrics.clone(),
         }
     }
 
@@ -251,10 +208,14 @@ impl Watch {
 
     /// Returns when nobody takes inputs any more.
     async fn watch(&self) {
+        let mut disagreements = 0;
         loop {
             let end = match self.served_version().await {
                 Ok(Some(version)) => self.follow(version).await,
-                Ok(None) => End::Gone,
+                Ok(None) => {
+                    disagreements = DISAGREEMENTS;
+                    End::Gone { listed: false }
+                }
                 Err(error) if is_denied(&error) => End::Denied(error.to_string()),
                 Err(error) => {
                     self.fail(&error);
@@ -264,7 +225,22 @@ impl Watch {
             };
             let sent = match end {
                 End::Closed => return,
-                End::Gone => {
+                End::Expired => {
+                    sleep(SOON).await;
+                    continue;
+                }
+                // It may be served in another version now: until that is known, what was read stays.
+                End::Gone { listed: true } => {
+                    disagreements = 0;
+                    continue;
+                }
+                End::Gone { listed: false } if disagreements < DISAGREEMENTS => {
+                    disagreements += 1;
+                    sleep(SOON).await;
+                    continue;
+                }
+                End::Gone { listed: false } => {
+                    disagreements = 0;
                     self.set(State::Absent);
                     self.inputs.send(Input::Absent(self.source.clone())).await
                 }
@@ -272,7 +248,7 @@ impl Watch {
                     if self.kind == Kind::CustomResourceDefinition {
                         self.definitions.forget();
                     }
-                    self.errors.inc();
+                    self.count_error();
                     self.set(State::Denied(why.clone()));
                     self.inputs
                         .send(Input::Denied(self.source.clone(), why))
@@ -324,47 +300,40 @@ impl Watch {
             kind: resource.kind.clone(),
         };
         let mut events = pin!(self.events(&resource).default_backoff());
-        let mut listed = HashSet::new();
+        let mut listed = false;
+        let mut keys = HashSet::new();
         while let Some(event) = events.next().await {
             let fed = match event {
                 Ok(Event::Init) => {
-                    listed.clear();
+                    keys.clear();
                     Ok(())
                 }
                 Ok(Event::InitApply(object)) => {
-                    listed.insert(key(self.kind, &object));
+                    keys.insert(object.key(self.kind));
                     self.apply(object, &types).await
                 }
                 Ok(Event::InitDone) => {
-                    let keys = std::mem::take(&mut listed);
-                    if self.kind == Kind::CustomResourceDefinition {
-                        self.definitions.list(&keys);
-                    }
-                    tracing::debug!(kind = %self.kind, version, objects = keys.len(), "listed");
-                    let fed = self
-                        .inputs
-                        .send(Input::Listed(self.source.clone(), version, keys))
-                        .await;
-                    self.set(State::Watched { version });
-                    fed
+                    listed = true;
+                    self.list(version, std::mem::take(&mut keys)).await
                 }
                 Ok(Event::Apply(object)) => {
                     if self.kind == Kind::CustomResourceDefinition {
-                        self.definitions.add(&key(self.kind, &object).name);
+                        self.definitions.add(&object.key(self.kind).name);
                     }
                     self.apply(object, &types).await
                 }
                 Ok(Event::Delete(object)) => {
-                    let key = key(self.kind, &object);
+                    let key = object.key(self.kind);
                     if self.kind == Kind::CustomResourceDefinition {
                         self.definitions.remove(&key.name);
                     }
                     self.inputs.send(Input::Delete(key)).await
                 }
-                Err(error) => match status_code(&error) {
-                    Some(404) => return End::Gone,
-                    Some(403) => return End::Denied(error.to_string()),
-                    _ => {
+                Err(error) => match Failure::of(&error) {
+                    Failure::Gone => return End::Gone { listed },
+                    Failure::Denied => return End::Denied(error.to_string()),
+                    Failure::Expired => return End::Expired,
+                    Failure::Passing => {
                         self.fail(&error);
                         Ok(())
                     }
@@ -374,19 +343,35 @@ impl Watch {
                 return closed.into();
             }
         }
-        End::Gone
+        End::Gone { listed }
+    }
+
+    /// A list is complete.
+    async fn list(
+        &self,
+        version: &'static str,
+        keys: HashSet<ObjectKey>,
+    ) -> Result<(), mpsc::error::SendError<Input>> {
+        if self.kind == Kind::CustomResourceDefinition {
+            self.definitions.list(&keys);
+        }
+        tracing::debug!(kind = %self.kind, version, objects = keys.len(), "listed");
+        let listed = Input::Listed(self.source.clone(), version, keys);
+        self.inputs.send(listed).await?;
+        self.set(State::Watched { version });
+        Ok(())
     }
 
     /// What happens to the kind's objects.
     fn events(
         &self,
         resource: &ApiResource,
-    ) -> BoxStream<'static, watcher::Result<Event<DynamicObject>>> {
+    ) -> BoxStream<'static, watcher::Result<Event<Incoming>>> {
         let client = self.client.clone();
-        let config = watcher::Config::default().timeout(LIFE);
+        let config = watcher::Config::default().timeout(LIFE).page_size(PAGE);
         if self.kind.is_metadata_alone() {
-            let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client, resource);
-            return metadata_alone(watcher::watcher(api, config)).boxed();
+            let api = Api::<PartialObjectMeta<_>>::all_with(client, resource);
+            return objects::of_metadata(watcher::watcher(api, config)).boxed();
         }
         if let Some(namespace) = &self.source.namespace {
             let api = Api::namespaced_with(client, namespace, resource);
@@ -408,26 +393,22 @@ impl Watch {
 
     async fn apply(
         &self,
-        mut object: DynamicObject,
+        object: Incoming,
         types: &TypeMeta,
     ) -> Result<(), mpsc::error::SendError<Input>> {
-        // The largest part of most objects. Only of Services it matters who owns what: which ports are our own.
-        if self.kind != Kind::Service {
-            object.metadata.managed_fields = None;
-        }
-        // Items of a list don't name their type.
-        object.types = Some(types.clone());
-        match serde_json::to_value(&object) {
-            Ok(object) => self.inputs.send(Input::Apply(object)).await,
-            Err(error) => {
-                tracing::error!(kind = %self.kind, name = ?object.metadata.name, %error, "cannot read an object");
-                Ok(())
-            }
-        }
+        let object = object.into_json(self.kind, types);
+        self.inputs.send(Input::Apply(object)).await
+    }
+
+    fn count_error(&self) {
+        let labels = Labels {
+            kind: self.kind.unique_plural(),
+        };
+        self.metrics.errors.get_or_create(&labels).inc();
     }
 
     fn fail(&self, error: &dyn std::error::Error) {
-        self.errors.inc();
+        self.count_error();
         tracing::warn!(kind = %self.kind, error = %error_chain(error), "cannot list or watch; trying again");
         let watched =
             |states: &States| matches!(states.get(&self.source), Some(State::Watched { .. }));
@@ -448,64 +429,10 @@ impl Watch {
                     State::Failing(_) => {}
                     state => tracing::info!(source = %self.source, %state, "watch"),
                 }
+                self.metrics.note(&self.source, &state);
                 states.insert(self.source.clone(), state.clone());
             }
             news
         });
-    }
-}
-
-/// Events of objects of which only the metadata was asked for, in the form of all others.
-fn metadata_alone(
-    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>,
-) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> {
-    let whole = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
-        types: partial.types,
-        metadata: partial.metadata,
-        data: Value::Null,
-    };
-    events.map(move |event| {
-        event.map(|event| match event {
-            Event::Init => Event::Init,
-            Event::InitApply(object) => Event::InitApply(whole(object)),
-            Event::InitDone => Event::InitDone,
-            Event::Apply(object) => Event::Apply(whole(object)),
-            Event::Delete(object) => Event::Delete(whole(object)),
-        })
-    })
-}
-
-fn key(kind: Kind, object: &DynamicObject) -> ObjectKey {
-    let metadata = &object.metadata;
-    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
-    ObjectKey::new(kind, text(&metadata.namespace), text(&metadata.name))
-}
-
-/// An error with its causes, which kube's own message leaves out.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let why = error.to_string();
-        if !text.contains(&why) {
-            text = format!("{text}: {why}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn is_denied(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
-}
-
-/// What the API server answered, if it did.
-fn status_code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
     }
 }

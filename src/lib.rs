@@ -79,6 +79,8 @@ pub mod kubernetes {
     #[cfg(feature = "control")]
     mod pace;
     #[cfg(feature = "control")]
+    mod retries;
+    #[cfg(feature = "control")]
     pub mod services;
     #[cfg(feature = "control")]
     pub mod status;

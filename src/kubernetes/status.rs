@@ -27,6 +27,7 @@ use super::{
     events::{self, Notices},
     lease::{Leadership, WriteError},
     resource,
+    retries::Retries,
     watch::{State, States},
     writer::{self, Writer},
 };
@@ -73,7 +74,7 @@ struct Work {
     /// Objects to compare, each with the time since which it waits.
     pending: BTreeMap<ObjectKey, Instant>,
     /// Objects whose write failed, was dropped or was put off.
-    failed: BTreeSet<ObjectKey>,
+    failed: Retries,
     /// Gateways whose ports are about to be written, each with the time since which it was put off.
     settling: HashMap<ObjectKey, Instant>,
     /// Which resource version the last write of an object was based on. Until the watch brings another one, a
@@ -110,7 +111,7 @@ impl StatusWriter {
             snapshot: None,
             inputs: Arc::default(),
             pending: BTreeMap::new(),
-            failed: BTreeSet::new(),
+            failed: Retries::default(),
             settling: HashMap::new(),
             based_on: HashMap::new(),
             writes: JoinSet::new(),
@@ -157,7 +158,7 @@ impl Writer for Work {
             self.compare_all();
         }
         let now = Instant::now();
-        for key in std::mem::take(&mut self.failed) {
+        for key in self.failed.tick() {
             self.pending.entry(key).or_insert(now);
         }
     }
@@ -229,6 +230,7 @@ impl Work {
             self.based_on.remove(&key);
             self.metrics.gone(&key);
             self.settling.remove(&key);
+            self.failed.settled(&key);
             return;
         };
         if self.based_on.get(&key) == Some(&meta.resource_version) {
@@ -240,7 +242,7 @@ impl Work {
         };
         if self.is_settling(snapshot, &key) {
             // Compared again as soon as the ports are there, or else a while later.
-            self.failed.insert(key);
+            self.failed.put_off(key);
             return;
         }
         let live = world.status(&key);
@@ -252,6 +254,7 @@ impl Work {
         let Some(patch) = conditions::status_patch(live, meta.generation, messages, &standing, now)
         else {
             self.metrics.no_op(&key);
+            self.failed.settled(&key);
             return;
         };
         let notices = events::Notice {
@@ -311,19 +314,20 @@ impl Work {
                 self.metrics.written(&key, waiting_since.elapsed());
                 tracing::debug!(object = %key, "wrote status");
                 self.notices.send(notices);
+                self.failed.settled(&key);
                 self.based_on.insert(key, based_on);
             }
             Err(WriteError::Api(kube::Error::Api(status)))
                 if status.is_conflict() || status.is_not_found() =>
             {
                 self.metrics.conflict(&key);
-                self.failed.insert(key);
+                self.failed.failed(key);
             }
             Err(WriteError::NotLeader) => {}
             Err(error) => {
                 self.metrics.failure(&key);
                 tracing::warn!(object = %key, %error, "cannot write status; trying again");
-                self.failed.insert(key);
+                self.failed.failed(key);
             }
         }
     }

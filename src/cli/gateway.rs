@@ -203,7 +203,7 @@ impl Shown {
         let own = conditions
             .iter()
             .find(|condition| condition.kind == PORTS_EXPOSED);
-        let told = Condition::read(snapshot.world().status(key), PORTS_EXPOSED)
+        let told = Condition::read(snapshot.world().status(key).as_ref(), PORTS_EXPOSED)
             .filter(|told| is_false(told) && !own.is_some_and(is_false));
         Some(Shown {
             status,

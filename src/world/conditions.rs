@@ -31,7 +31,7 @@ const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 
 /// The conditions of Istio and of the Gateway API in the status of an object that say that something is wrong. Those
 /// that this program writes itself are left out, and so are those of other programs.
-pub fn negative(kind: Kind, status: Option<&Value>) -> Vec<NegativeCondition> {
+pub(super) fn negative(kind: Kind, status: Option<&Value>) -> Vec<NegativeCondition> {
     let Some(status) = status else {
         return Vec::new();
     };

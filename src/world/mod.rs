@@ -15,6 +15,7 @@ mod port_writes;
 mod secret;
 mod selector;
 mod settings;
+mod status;
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub use cluster::{
     MutatingWebhookConfigurationSpec, NamespaceSpec, NodeAddress, NodeAddressKind, NodeSpec,
     ServiceReference, ValidatingWebhookConfigurationSpec, Webhook, WebhookClient,
 };
-pub use conditions::{NegativeCondition, negative};
+pub use conditions::NegativeCondition;
 pub use content::Content;
 pub use core::{
     Container, ContainerPort, Controller, DeploymentSpec, PodSpec, PodTemplate, SecurityContext,
@@ -51,6 +52,7 @@ pub use secret::{
 };
 pub use selector::{LabelSelector, Requirement};
 pub use settings::{Settings, SettingsError};
+pub use status::StoredStatus;
 
 use content::Stores;
 pub(crate) use content::on_store;
@@ -69,7 +71,7 @@ pub struct Object<S> {
     /// What it says, or why that cannot be read.
     pub spec: Result<Arc<S>, DecodeError>,
     /// `status` as it is stored, for the kinds whose status is written or read.
-    pub status: Option<Value>,
+    pub status: Option<StoredStatus>,
 }
 
 impl<S: Content> Object<S> {
@@ -87,9 +89,8 @@ impl<S: Content> Object<S> {
             meta,
             spec: S::decode(object).map(Arc::new),
             status: S::KEEPS_STATUS
-                .then(|| object.get("status").filter(|status| !status.is_null()))
-                .flatten()
-                .cloned(),
+                .then(|| StoredStatus::of(S::KIND, object))
+                .flatten(),
         }
     }
 
@@ -102,17 +103,8 @@ impl<S: Content> Object<S> {
     /// `status` without the addresses that were allocated there and the conditions that others wrote.
     fn says_the_same(&self, other: &Object<S>) -> bool {
         let (a, b) = (&self.meta, &other.meta);
-        let addresses = |object: &Object<S>| {
-            object
-                .status
-                .as_ref()
-                .and_then(|status| status.get("addresses"))
-                .cloned()
-        };
-        let conditions = |object: &Object<S>| negative(S::KIND, object.status.as_ref());
         self.spec == other.spec
-            && addresses(self) == addresses(other)
-            && conditions(self) == conditions(other)
+            && StoredStatus::says_the_same(self.status.as_ref(), other.status.as_ref())
             && a.uid == b.uid
             && a.created == b.created
             && a.deleting == b.deleting
@@ -315,8 +307,8 @@ impl World {
     }
 
     /// The stored `status` of an object of any kind; see [`Object::status`].
-    pub fn status(&self, key: &ObjectKey) -> Option<&Value> {
-        on_store!(key.kind, Spec => self.get::<Spec>(key).and_then(|object| object.status.as_ref()))
+    pub fn status(&self, key: &ObjectKey) -> Option<Value> {
+        on_store!(key.kind, Spec => self.get::<Spec>(key).and_then(|object| object.status.as_ref()).map(StoredStatus::read))
     }
 
     /// Whether the object is here.

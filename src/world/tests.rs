@@ -59,7 +59,7 @@ fn change_of_status_alone_is_no_change_of_content() {
         Arc::ptr_eq(&spec(&before), &spec(&world)),
         "what is the same is kept once"
     );
-    assert_eq!(world.status(&key("a")), Some(&written["status"]));
+    assert_eq!(world.status(&key("a")), Some(written["status"].clone()));
     written["metadata"]["resourceVersion"] = json!("3");
     written["metadata"]["labels"] = json!({"a": "b"});
     assert!(world.apply(&written).unwrap().unwrap().content);

@@ -25,8 +25,6 @@ mod validity;
 mod webhooks;
 mod workloads;
 
-use serde_json::Value;
-
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
     DestinationRuleSpec, EnvoyFilterSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec,
@@ -35,7 +33,7 @@ use crate::api::networking::{
 use crate::world::{
     AuthorizationPolicySpec, Content, CustomResourceDefinitionSpec, DeploymentSpec,
     MutatingWebhookConfigurationSpec, NamespaceSpec, ObjectKey, PodSpec, RequestAuthenticationSpec,
-    ServiceSpec, TelemetrySpec, ValidatingWebhookConfigurationSpec, WasmPluginSpec,
+    ServiceSpec, StoredStatus, TelemetrySpec, ValidatingWebhookConfigurationSpec, WasmPluginSpec,
 };
 
 use super::diagnoses as say;
@@ -374,7 +372,7 @@ pub(super) struct Inspected<'a, S> {
     key: &'a ObjectKey,
     meta: &'a Metadata,
     spec: &'a S,
-    status: Option<&'a Value>,
+    status: Option<&'a StoredStatus>,
 }
 
 /// Takes what rules say about one object.

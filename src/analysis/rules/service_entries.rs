@@ -5,6 +5,7 @@ use crate::analysis::view::View;
 use crate::api::kind::Kind;
 use crate::api::networking::ServiceEntrySpec;
 use crate::model::Port;
+use crate::world::StoredStatus;
 
 use super::{Inspected, Report};
 
@@ -14,11 +15,7 @@ pub(super) fn tcp_ports_have_addresses(
     object: &Inspected<'_, ServiceEntrySpec>,
     report: &mut Report<'_>,
 ) {
-    let allocated = object.status.is_some_and(|status| {
-        status["addresses"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-    });
+    let allocated = object.status.is_some_and(StoredStatus::has_addresses);
     if !object.spec.addresses.is_empty() || allocated || view.settings().allocates_addresses {
         return;
     }

@@ -3,7 +3,7 @@
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::kind::Kind;
-use crate::world::{ObjectKey, negative, on_store};
+use crate::world::{ObjectKey, StoredStatus, on_store};
 
 use super::Report;
 
@@ -22,11 +22,11 @@ pub(super) fn conditions_are_good(view: &View<'_>, key: &ObjectKey, report: &mut
         return;
     }
     let status = on_store!(key.kind, Spec => view.object::<Spec>(key).and_then(|object| object.status.as_ref()));
-    for condition in negative(key.kind, status) {
+    for condition in status.map_or(&[][..], StoredStatus::negative) {
         let text = format!(
             "condition {} is {} ({}): {}",
             condition.kind, condition.status, condition.reason, condition.message
         );
-        report.say(&say::NEGATIVE_CONDITION, condition.path, text);
+        report.say(&say::NEGATIVE_CONDITION, condition.path.clone(), text);
     }
 }

@@ -251,7 +251,8 @@ impl Work {
         let desired = conditions::desired(messages, &standing);
         self.metrics.judged(&key, &desired);
         let now = Timestamp::now();
-        let Some(patch) = conditions::status_patch(live, meta.generation, messages, &standing, now)
+        let Some(patch) =
+            conditions::status_patch(live.as_ref(), meta.generation, messages, &standing, now)
         else {
             self.metrics.no_op(&key);
             self.failed.settled(&key);
@@ -261,7 +262,7 @@ impl Work {
             object: key.clone(),
             uid: meta.uid.clone(),
             api_version: resource(key.kind, version).api_version,
-            transitions: events::transitions(live, &desired),
+            transitions: events::transitions(live.as_ref(), &desired),
         };
         let write = Write {
             api: Api::namespaced_with(

@@ -59,8 +59,23 @@ fn many_changes_in_a_row_end_in_the_status_of_the_last_one() {
     wait_for_ready(cluster, ns, "virtualservice/reviews", "False");
 }
 
-/// Somebody else's CRD: one old version, and a schema that checks nothing.
-fn foreign_crd(plural: &str, kind: &str) -> String {
+/// Somebody else's CRD: of these versions, each served or not, the first is stored, and the schema checks nothing.
+pub fn lax_definition(plural: &str, kind: &str, versions: &[(&str, bool)]) -> String {
+    let versions = versions
+        .iter()
+        .enumerate()
+        .map(|(index, (version, served))| {
+            format!(
+                "
+    - name: {version}
+      served: {served}
+      storage: {}
+      subresources: {{status: {{}}}}
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}",
+                index == 0
+            )
+        });
+    let versions: String = versions.collect();
     format!(
         "
 apiVersion: apiextensions.k8s.io/v1
@@ -70,12 +85,7 @@ spec:
   group: networking.istio.io
   scope: Namespaced
   names: {{kind: {kind}, plural: {plural}, singular: {}, listKind: {kind}List}}
-  versions:
-    - name: v1beta1
-      served: true
-      storage: true
-      subresources: {{status: {{}}}}
-      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}",
+  versions:{versions}",
         kind.to_lowercase()
     )
 }
@@ -85,10 +95,12 @@ fn kinds_that_are_installed_later_are_found_and_an_undecodable_object_harms_no_o
     let cluster = ControlPlane::start(&Lines).unwrap();
     cluster.create_namespace(NAMESPACE).unwrap();
     let daemon = Daemon::start_ready("early", cluster.kubeconfig(), &[]);
-    let crds = foreign_crd("virtualservices", "VirtualService")
-        + "\n---"
-        + &foreign_crd("destinationrules", "DestinationRule");
-    cluster.apply(&crds).unwrap();
+    let crds = [
+        ("virtualservices", "VirtualService"),
+        ("destinationrules", "DestinationRule"),
+    ]
+    .map(|(plural, kind)| lax_definition(plural, kind, &[("v1beta1", true)]));
+    cluster.apply(&crds.join("\n---")).unwrap();
     cluster.wait_for_definitions().unwrap();
     let ns = "default";
     let reviews =

@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
 use outrigger_e2e::cluster::Cluster as _;
 use outrigger_e2e::command;
 use serde_json::json;
-use tokio::runtime::Runtime;
 
+use super::bulk::Bulk;
 use super::daemon::Daemon;
 use super::*;
 
@@ -174,19 +173,9 @@ impl Mesh {
 
     /// Many clients at once.
     pub fn crowd(&self) -> Crowd {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let client = runtime.block_on(async {
-            let config = Kubeconfig::read_from(self.cluster.kubeconfig()).unwrap();
-            let options = KubeConfigOptions::default();
-            let config = kube::Config::from_custom_kubeconfig(config, &options);
-            Client::try_from(config.await.unwrap()).unwrap()
-        });
-        Crowd { runtime, client }
+        Crowd {
+            bulk: Bulk::new(&self.cluster),
+        }
     }
 }
 
@@ -194,8 +183,7 @@ pub const CONFIGURATION: &str = "mutatingwebhookconfiguration/outrigger-sidecar-
 
 /// Clients of the API server that create pods.
 pub struct Crowd {
-    runtime: Runtime,
-    client: Client,
+    bulk: Bulk,
 }
 
 /// Dry-run creations of pods, one after the other, until it is ended.
@@ -214,10 +202,10 @@ impl Crowd {
         workers: usize,
         created: &Arc<AtomicUsize>,
     ) -> tokio::task::JoinHandle<usize> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.bulk.client().clone(), namespace);
         let pods = Arc::new(Mutex::new(pods));
         let created = Arc::clone(created);
-        self.runtime.spawn(async move {
+        self.bulk.runtime().spawn(async move {
             let mut set = tokio::task::JoinSet::new();
             for _ in 0..workers {
                 let (api, pods, created) = (api.clone(), Arc::clone(&pods), Arc::clone(&created));
@@ -239,13 +227,14 @@ impl Crowd {
     }
 
     pub fn wait<T>(&self, handle: tokio::task::JoinHandle<T>) -> T {
-        self.runtime.block_on(handle).unwrap()
+        self.bulk.runtime().block_on(handle).unwrap()
     }
 
     pub fn pods(&self, namespace: &str) -> Vec<Pod> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.bulk.client().clone(), namespace);
         let listed = self
-            .runtime
+            .bulk
+            .runtime()
             .block_on(api.list(&kube::api::ListParams::default()));
         listed.unwrap().items
     }
@@ -255,10 +244,10 @@ impl Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         let made = Arc::new(AtomicUsize::new(0));
         let workers = (0..workers).map(|_| {
-            let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+            let api: Api<Pod> = Api::namespaced(self.bulk.client().clone(), namespace);
             let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
             let (stop, made) = (Arc::clone(&stop), Arc::clone(&made));
-            self.runtime.spawn(async move {
+            self.bulk.runtime().spawn(async move {
                 let params = PostParams {
                     dry_run: true,
                     ..PostParams::default()

@@ -1,12 +1,16 @@
 //! The real `outriggerd` against a real API server, with the rights that the chart gives it and no more.
 
+mod bulk;
 mod certificates;
+mod churn;
 mod credentials;
 pub mod daemon;
 mod faults;
 mod faults_of_requests;
+mod faults_of_watches;
 mod health;
 mod leader;
+mod malformed;
 mod mesh;
 mod orders;
 mod owners;
@@ -18,6 +22,7 @@ mod rotation;
 mod scale;
 mod shown;
 mod status;
+mod ties;
 mod tls;
 mod transitions;
 mod two_writers;

@@ -56,6 +56,18 @@ pub fn is_lease_write(request: &Parts) -> bool {
     request.method == "PUT" && request.uri.path().contains("/leases/")
 }
 
+pub fn is_list_of_virtual_services(request: &Parts) -> bool {
+    request.method == "GET"
+        && !is_watch(request)
+        && request.uri.path().ends_with("/virtualservices")
+}
+
+/// Any page of a list but the first.
+pub fn is_further_page_of_virtual_services(request: &Parts) -> bool {
+    let query = request.uri.query().unwrap_or_default();
+    is_list_of_virtual_services(request) && query.contains("continue=")
+}
+
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -65,6 +77,12 @@ pub enum Fault {
     Conflict,
     /// A watch that starts, and at once says that its resource version is too old (410).
     Expired,
+    /// The same, said by the answer itself.
+    Gone,
+    /// 500.
+    Broken,
+    /// The answer that [`Proxy::remember`] took note of, however old it is.
+    Stale,
     /// A watch that breaks off in the middle of the first event.
     Torn,
     /// The API server acts on it, but the connection ends before its answer.
@@ -89,6 +107,10 @@ struct Shared {
     torn: AtomicUsize,
     /// Every request so far: its method and URI.
     asked: Mutex<Vec<String>>,
+    /// The answer of a stale cache.
+    remembered: Mutex<Option<Value>>,
+    /// How many status writes came here, whatever became of them.
+    attempts: AtomicUsize,
     /// Paths of the status writes that the API server accepted.
     written: Mutex<Vec<String>>,
     /// Whether connections may be. Every message ends those that are open.
@@ -115,6 +137,8 @@ impl Proxy {
             faults: Mutex::default(),
             torn: AtomicUsize::new(0),
             asked: Mutex::default(),
+            remembered: Mutex::default(),
+            attempts: AtomicUsize::new(0),
             written: Mutex::default(),
             connected: watch::Sender::new(true),
         });
@@ -159,6 +183,21 @@ impl Proxy {
             Ok(())
         };
         wait::until(RECOVERY, "requests that faults befall", spent).unwrap();
+    }
+
+    /// Takes note of an answer of the API server, for [`Fault::Stale`].
+    pub fn remember(&self, answer: Value) {
+        *lock(&self.shared.remembered) = Some(answer);
+    }
+
+    /// How many status writes were attempted.
+    pub fn attempts(&self) -> usize {
+        self.shared.attempts.load(Ordering::SeqCst)
+    }
+
+    /// Lets no further fault befall any request.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).clear();
     }
 
     /// How many watches were torn.
@@ -274,6 +313,9 @@ async fn answer(
     let (parts, body) = request.into_parts();
     lock(&shared.asked).push(format!("{} {}", parts.method, parts.uri));
     let fault = shared.fault(&parts);
+    if is_status_write(&parts) {
+        shared.attempts.fetch_add(1, Ordering::SeqCst);
+    }
     let request = Request::from_parts(parts, body);
     match fault {
         None => shared.forward(request).await,
@@ -283,6 +325,15 @@ async fn answer(
             Ok(response)
         }
         Some(Fault::Conflict) => refusal(StatusCode::CONFLICT, "Conflict"),
+        Some(Fault::Gone) => refusal(StatusCode::GONE, "Expired"),
+        Some(Fault::Broken) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Some(Fault::Stale) => {
+            let remembered = lock(&shared.remembered).clone();
+            Ok(json(
+                StatusCode::OK,
+                &remembered.context("nothing is remembered")?,
+            )?)
+        }
         Some(Fault::Expired) => {
             let event = serde_json::json!({"type": "ERROR", "object": failure(410, "Expired")});
             Ok(json(StatusCode::OK, &event)?)

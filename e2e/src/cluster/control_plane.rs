@@ -1,6 +1,6 @@
 //! etcd and kube-apiserver on loopback: the real API without nodes, for anyone, many at once.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -147,6 +147,11 @@ impl ControlPlane {
     /// The control plane as a whole has ended.
     pub fn run(&self, name: &str, words: &[String]) -> Result<()> {
         self.launcher.run(name, words)
+    }
+
+    /// Where etcd answers clients, over plain HTTP.
+    pub fn etcd(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.endpoints.etcd).into()
     }
 
     /// What one of the programs logged last, by its name.

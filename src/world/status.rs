@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::conditions::{NegativeCondition, negative};
 use crate::api::kind::Kind;
 
-/// `status` as it is stored: as text, which takes a tenth of the memory that a tree of it would, and beside it what
+/// `status` as it is stored: as text, which takes a fraction of the memory that a tree of it would, and beside it what
 /// verdicts may depend on. Large clusters have a status on every object, and it is looked at only to compare it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredStatus {

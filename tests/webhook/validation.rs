@@ -163,7 +163,7 @@ fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
         "",
     );
     assert!(leaves, "{said}");
-    let worse = r#"{"metadata":{"finalizers":[]},"spec":{"hosts":["*.*"]}}"#;
+    let worse = r#"{"metadata":{"finalizers":[]},"spec":{"http":[{"timeout":"1.0003s","route":[{"destination":{"host":"reviews"}}]}]}}"#;
     let (gone, said) = kubectl(&cluster, &[&patch[..], &[worse]].concat(), "");
     assert!(gone && !said.contains("Warning"), "{said}");
 

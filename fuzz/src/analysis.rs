@@ -59,6 +59,16 @@ pub fn analyze(input: &[u8]) {
     }
 }
 
+/// The input is a YAML document. The reader of its plain part must say what the whole parser says.
+pub fn yaml(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    // A letter beyond ASCII is not of the plain part, and a comment means nothing.
+    let whole = yaml::parse(&format!("# ä\n{text}"));
+    assert_eq!(yaml::parse(text).ok(), whole.ok());
+}
+
 /// The input is what `outrigger inject -f` reads.
 pub fn manifests(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {

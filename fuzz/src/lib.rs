@@ -19,7 +19,7 @@ use outrigger::{
 use serde_json::{Value, json};
 
 pub use self::{
-    analysis::{analyze, manifests},
+    analysis::{analyze, manifests, yaml},
     capture::capture_flags,
     pods::{annotations, probes, proxy_config},
     reviews::admission_review,
@@ -30,7 +30,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target by its name; its seeds are in `seeds/` under the same name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("admission_review", admission_review),
     ("analyze", analyze),
     ("annotations", annotations),
@@ -40,6 +40,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("probes", probes),
     ("proxy_config", proxy_config),
     ("values", values),
+    ("yaml", yaml),
 ];
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {

@@ -497,7 +497,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn write_that_was_stopped_half_way_takes_no_further_step_when_its_time_is_over() {
-        let leadership = Leadership::always();
+        let leadership = Leadership::unchallenged();
         let (answer, first_step) = tokio::sync::oneshot::channel::<()>();
         let write = leadership.write(async {
             let _ = first_step.await;

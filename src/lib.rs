@@ -28,6 +28,8 @@ pub mod api {
     #[cfg(feature = "objects")]
     pub mod ownership;
     #[cfg(feature = "objects")]
+    pub mod policies;
+    #[cfg(feature = "objects")]
     pub mod strict;
     #[cfg(feature = "objects")]
     pub mod text;

@@ -98,6 +98,8 @@ kinds! {
     Telemetry = "Telemetry" "telemetries", TELEMETRY_GROUP, ["v1", "v1alpha1"], Policy, Namespaced;
     /// A WebAssembly filter of a workload's proxy.
     WasmPlugin = "WasmPlugin" "wasmplugins", EXTENSIONS_GROUP, ["v1alpha1"], Policy, Namespaced;
+    /// A filter of a workload's proxy, in WebAssembly or Lua.
+    TrafficExtension = "TrafficExtension" "trafficextensions", EXTENSIONS_GROUP, ["v1alpha1"], Policy, Namespaced;
     /// A Kubernetes Service.
     Service = "Service" "services", "", ["v1"], BuiltIn, Namespaced, Essential;
     /// A Kubernetes Namespace.

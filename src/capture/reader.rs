@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::flags::Flag;
 use super::settings::{SettingError, SettingsError};
+use crate::api::parse::go_bool;
 
 /// One value, and where it came from.
 pub(super) struct Value {
@@ -135,12 +136,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn switch(&mut self, flag: &Flag) -> bool {
-        self.scalar(flag, "true or false", |text| match text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-            _ => None,
-        })
-        .unwrap_or_default()
+        self.scalar(flag, "true or false", go_bool)
+            .unwrap_or_default()
     }
 
     pub(super) fn items<T: FromStr>(&mut self, value: &Value, allowed: &'static str) -> Vec<T> {

@@ -6,6 +6,7 @@
 use std::{fmt, net::IpAddr, str::FromStr as _};
 
 use super::pod::Pod;
+use crate::api::parse::go_bool;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
@@ -183,15 +184,6 @@ pub fn check(pod: &Pod<'_>) -> Vec<InvalidAnnotation> {
             })
         })
         .collect()
-}
-
-/// A boolean in the spellings that Go's `strconv.ParseBool` takes.
-pub fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn interception_mode(value: &str) -> Result<(), String> {

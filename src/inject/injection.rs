@@ -117,7 +117,7 @@ impl Injection<'_> {
         let merge_metrics = context
             .pod
             .annotation(annotations::MERGE_METRICS)
-            .and_then(annotations::go_bool)
+            .and_then(crate::api::parse::go_bool)
             .unwrap_or(mesh);
         if merge_metrics {
             prometheus::merge(context, agent_port, notes, spec)
@@ -127,7 +127,7 @@ impl Injection<'_> {
         let rewrite = context
             .pod
             .annotation(annotations::REWRITE_PROBES)
-            .and_then(annotations::go_bool)
+            .and_then(crate::api::parse::go_bool)
             .unwrap_or(webhook.rewrite_app_http_probe);
         // Port 0 is the author's way to say that the agent's port shall not be used.
         let wanted = rewrite && context.pod.annotation(annotations::STATUS_PORT) != Some("0");

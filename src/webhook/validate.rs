@@ -152,7 +152,7 @@ fn kind_of(review: &Review) -> Option<Kind> {
         &format!("{group}/{version}"),
         review.inner_text("kind", "kind"),
     )?;
-    (kind.is_istio() && review.text("subResource").is_empty()).then_some(kind)
+    (kind.has_status() && review.text("subResource").is_empty()).then_some(kind)
 }
 
 /// `snapshot` is what else is known, if it is known.

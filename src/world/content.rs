@@ -8,6 +8,10 @@ use crate::api::networking::{
     ServiceEntrySpec, SidecarSpec, VirtualServiceSpec, WorkloadEntrySpec, WorkloadGroupSpec,
     decode,
 };
+use crate::api::policies::{
+    AuthorizationPolicySpec, PeerAuthenticationSpec, RequestAuthenticationSpec, TelemetrySpec,
+    TrafficExtensionSpec, WasmPluginSpec,
+};
 
 use super::Store;
 use super::cluster::{
@@ -16,10 +20,6 @@ use super::cluster::{
 };
 use super::core::{DeploymentSpec, PodSpec, ServiceSpec};
 use super::gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec};
-use super::policies::{
-    AuthorizationPolicySpec, PeerAuthenticationSpec, RequestAuthenticationSpec, TelemetrySpec,
-    WasmPluginSpec,
-};
 use super::secret::SecretSpec;
 
 /// What objects of one kind say.
@@ -82,11 +82,12 @@ stores! {
     workload_groups: WorkloadGroupSpec = WorkloadGroup, true, decode;
     proxy_configs: ProxyConfigSpec = ProxyConfig, true, decode;
     envoy_filters: EnvoyFilterSpec = EnvoyFilter, true, decode;
-    authorization_policies: AuthorizationPolicySpec = AuthorizationPolicy, true, AuthorizationPolicySpec::read;
-    peer_authentications: PeerAuthenticationSpec = PeerAuthentication, true, PeerAuthenticationSpec::read;
-    request_authentications: RequestAuthenticationSpec = RequestAuthentication, true, RequestAuthenticationSpec::read;
-    telemetries: TelemetrySpec = Telemetry, true, TelemetrySpec::read;
-    wasm_plugins: WasmPluginSpec = WasmPlugin, true, WasmPluginSpec::read;
+    authorization_policies: AuthorizationPolicySpec = AuthorizationPolicy, true, decode;
+    peer_authentications: PeerAuthenticationSpec = PeerAuthentication, true, decode;
+    request_authentications: RequestAuthenticationSpec = RequestAuthentication, true, decode;
+    telemetries: TelemetrySpec = Telemetry, true, decode;
+    wasm_plugins: WasmPluginSpec = WasmPlugin, true, decode;
+    traffic_extensions: TrafficExtensionSpec = TrafficExtension, true, decode;
     services: ServiceSpec = Service, true, ServiceSpec::read;
     namespaces: NamespaceSpec = Namespace, false, NamespaceSpec::read;
     pods: PodSpec = Pod, false, PodSpec::read;
@@ -107,6 +108,7 @@ macro_rules! on_store {
     ($kind:expr, $spec:ident => $body:expr) => {{
         use crate::api::kind::Kind;
         use crate::api::networking;
+        use crate::api::policies;
         use crate::world;
         macro_rules! with {
             ($type:ty) => {{
@@ -124,11 +126,12 @@ macro_rules! on_store {
             Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
             Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
             Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
-            Kind::AuthorizationPolicy => with!(world::AuthorizationPolicySpec),
-            Kind::PeerAuthentication => with!(world::PeerAuthenticationSpec),
-            Kind::RequestAuthentication => with!(world::RequestAuthenticationSpec),
-            Kind::Telemetry => with!(world::TelemetrySpec),
-            Kind::WasmPlugin => with!(world::WasmPluginSpec),
+            Kind::AuthorizationPolicy => with!(policies::AuthorizationPolicySpec),
+            Kind::PeerAuthentication => with!(policies::PeerAuthenticationSpec),
+            Kind::RequestAuthentication => with!(policies::RequestAuthenticationSpec),
+            Kind::Telemetry => with!(policies::TelemetrySpec),
+            Kind::WasmPlugin => with!(policies::WasmPluginSpec),
+            Kind::TrafficExtension => with!(policies::TrafficExtensionSpec),
             Kind::Service => with!(world::ServiceSpec),
             Kind::Namespace => with!(world::NamespaceSpec),
             Kind::Pod => with!(world::PodSpec),

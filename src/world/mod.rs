@@ -10,7 +10,6 @@ mod content;
 mod core;
 mod gateway_api;
 mod key;
-mod policies;
 mod port_writes;
 mod secret;
 mod selector;
@@ -40,11 +39,6 @@ pub use core::{
 };
 pub use gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec, Listener};
 pub use key::ObjectKey;
-pub use policies::{
-    AccessFrom, AccessRule, AccessSource, AuthorizationPolicySpec, PeerAuthenticationSpec,
-    ProviderReference, Reporting, RequestAuthenticationSpec, Target, TargetReference,
-    TelemetrySpec, WasmPluginSpec, WorkloadSelector,
-};
 pub use port_writes::{PortTrouble, PortTroubleKind, PortWrite};
 pub use secret::{
     Certificate, EXPIRES_SOON, Readable, SECRET_FIELDS, SecretAccess, SecretProblem, SecretSpec,

@@ -30,10 +30,14 @@ use crate::api::networking::{
     DestinationRuleSpec, EnvoyFilterSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec,
     VirtualServiceSpec,
 };
+use crate::api::policies::{
+    AuthorizationPolicySpec, RequestAuthenticationSpec, TelemetrySpec, TrafficExtensionSpec,
+    WasmPluginSpec,
+};
 use crate::world::{
-    AuthorizationPolicySpec, Content, CustomResourceDefinitionSpec, DeploymentSpec,
-    MutatingWebhookConfigurationSpec, NamespaceSpec, ObjectKey, PodSpec, RequestAuthenticationSpec,
-    ServiceSpec, StoredStatus, TelemetrySpec, ValidatingWebhookConfigurationSpec, WasmPluginSpec,
+    Content, CustomResourceDefinitionSpec, DeploymentSpec, MutatingWebhookConfigurationSpec,
+    NamespaceSpec, ObjectKey, PodSpec, ServiceSpec, StoredStatus,
+    ValidatingWebhookConfigurationSpec,
 };
 
 use super::diagnoses as say;
@@ -82,6 +86,7 @@ checks! {
     RequestAuthentication(RequestAuthenticationSpec),
     Telemetry(TelemetrySpec),
     WasmPlugin(WasmPluginSpec),
+    TrafficExtension(TrafficExtensionSpec),
     Service(ServiceSpec),
     Namespace(NamespaceSpec),
     Pod(PodSpec),
@@ -292,6 +297,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         says: &[&say::SELECTOR_INEFFECTIVE],
         check: Check::WasmPlugin(policies::selectors_mean_no_kubernetes_gateway),
+    },
+    Rule {
+        says: &[&say::SELECTOR_INEFFECTIVE],
+        check: Check::TrafficExtension(policies::selectors_mean_no_kubernetes_gateway),
     },
     Rule {
         says: &[

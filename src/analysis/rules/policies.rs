@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::{GatewaySpec, VirtualServiceSpec};
-use crate::model::{gateway_key, selects};
-use crate::world::{
-    AuthorizationPolicySpec, Content, NamespaceSpec, Object, ObjectKey, PodSpec, Reporting,
-    RequestAuthenticationSpec, Target, TelemetrySpec, WasmPluginSpec,
+use crate::api::policies::{
+    AccessLogging, AuthorizationPolicySpec, Policy, RequestAuthenticationSpec, TelemetrySpec,
 };
+use crate::model::{gateway_key, selects};
+use crate::world::{Content, NamespaceSpec, Object, ObjectKey, PodSpec};
 
 use super::gateways::listed;
 use super::injection::{is_ambient, is_in_mesh};
@@ -28,7 +28,7 @@ pub(super) fn authorization_policies_select_workloads(
     object: &Inspected<'_, AuthorizationPolicySpec>,
     report: &mut Report<'_>,
 ) {
-    let target = &object.spec.target;
+    let target = object.spec.target();
     let namespace = &object.key.namespace;
     let is_mesh_wide = **namespace == *view.settings().root_namespace;
     let in_mesh = |key: &ObjectKey, pod: &Object<PodSpec>| {
@@ -77,7 +77,7 @@ pub(super) fn namespaces_of_rules_exist(
 ) {
     for (i, rule) in object.spec.rules.iter().enumerate() {
         for (j, from) in rule.from.iter().enumerate() {
-            let source = &from.source;
+            let Some(source) = &from.source else { continue };
             let lists = [
                 ("namespaces", &source.namespaces),
                 ("notNamespaces", &source.not_namespaces),
@@ -110,36 +110,15 @@ fn namespace_exists(view: &View<'_>, name: &str, path: String, report: &mut Repo
     }
 }
 
-/// A kind with a [`Target`].
-pub(super) trait Policy: Content {
-    fn target(&self) -> &Target;
-}
-
-macro_rules! policy {
-    ($($spec:ident),*) => {$(
-        impl Policy for $spec {
-            fn target(&self) -> &Target {
-                &self.target
-            }
-        }
-    )*};
-}
-policy!(
-    AuthorizationPolicySpec,
-    RequestAuthenticationSpec,
-    TelemetrySpec,
-    WasmPluginSpec
-);
-
 /// A policy with a selector does not mean pods of a Gateway of the Gateway API, for which only `targetRefs` count.
 /// Istio: IST0166.
-pub(super) fn selectors_mean_no_kubernetes_gateway<S: Policy>(
+pub(super) fn selectors_mean_no_kubernetes_gateway<S: Policy + Content>(
     view: &View<'_>,
     object: &Inspected<'_, S>,
     report: &mut Report<'_>,
 ) {
     let target = object.spec.target();
-    let Some(selector) = target.selector.as_ref().filter(|_| !target.names_objects()) else {
+    let Some(selector) = target.selector.filter(|_| !target.names_objects()) else {
         return;
     };
     let namespace = &object.key.namespace;
@@ -168,11 +147,11 @@ pub(super) fn workloads_have_one_telemetry(
     report: &mut Report<'_>,
 ) {
     let namespace = &object.key.namespace;
-    let target = &object.spec.target;
+    let target = object.spec.target();
     let others = view.objects::<TelemetrySpec>(namespace);
     let others = others.filter(|(key, _)| *key != object.key);
     let mut others = others
-        .filter_map(|(key, other)| Some((key, &other.spec()?.target)))
+        .filter_map(|(key, other)| Some((key, other.spec()?.target())))
         .filter(|(_, other)| !other.names_objects());
     if target.names_objects() {
         return;
@@ -220,8 +199,8 @@ pub(super) fn telemetries_have_providers(
     report: &mut Report<'_>,
 ) {
     let settings = view.settings();
-    let without = |(_, reporting): &(usize, &Reporting)| {
-        reporting.providers.is_empty() && !reporting.disabled
+    let without = |(_, logging): &(usize, &AccessLogging)| {
+        logging.providers.is_empty() && logging.disabled != Some(true)
     };
     let logs = object.spec.access_logging.iter().enumerate();
     for (index, _) in logs.filter(without).filter(|_| !settings.logs_by_default) {
@@ -275,7 +254,7 @@ pub(super) fn claims_are_checked(
                     .filter_map(|(_, policy)| policy.spec())
                     .any(|policy| {
                         policy
-                            .target
+                            .target()
                             .labels()
                             .is_none_or(|own| selects(own, labels))
                     })

@@ -16,7 +16,7 @@ pub(super) fn objects_are_valid(view: &View<'_>, key: &ObjectKey, report: &mut R
         Vec::new()
     );
     report.messages.extend(messages);
-    if key.kind.is_istio() {
+    if key.kind.has_status() {
         return;
     }
     let error = on_store!(key.kind, Spec => view.object::<Spec>(key).and_then(|object| object.spec.as_ref().err()));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::metadata::Metadata;
+use crate::api::policies::RequestAuthenticationSpec;
 use crate::api::text::enumeration;
 use crate::world::{
-    DeploymentSpec, MutatingWebhookConfigurationSpec, ObjectKey, PodSpec,
-    RequestAuthenticationSpec, ServicePort, ServiceSpec, TargetPort,
+    DeploymentSpec, MutatingWebhookConfigurationSpec, ObjectKey, PodSpec, ServicePort, ServiceSpec,
+    TargetPort,
 };
 
 use super::injection::{is_in_mesh, labels_of_namespace};

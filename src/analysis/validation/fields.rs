@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::networking::{Destination, Percent, PortSelector};
+use crate::api::networking::{Destination, Percent, PolicyTargetReference, PortSelector};
 use crate::api::parse::{self, Duration};
 
 use super::report::Field;
@@ -115,6 +115,28 @@ pub fn selector(at: &Field<'_>, selected: &BTreeMap<String, String>) {
         }
         if key.contains('*') || value.contains('*') {
             at.invalid("wildcards are not supported in a selector");
+        }
+    }
+}
+
+/// An object of the same namespace.
+pub fn target_reference(at: &Field<'_>, reference: &PolicyTargetReference) {
+    for (name, text) in [("kind", &reference.kind), ("name", &reference.name)] {
+        if text.is_empty() {
+            at.member(name).invalid("is needed");
+        }
+    }
+    if !reference.namespace.is_empty() {
+        at.member("namespace")
+            .invalid("references to other namespaces are not supported");
+    }
+}
+
+/// Texts of which none may be empty.
+pub fn not_empty(at: &Field<'_>, texts: &[String]) {
+    for (index, text) in texts.iter().enumerate() {
+        if text.is_empty() {
+            at.index(index).invalid("must not be empty");
         }
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! The rules are those of Istio's validators. All problems of an object are found, each with its field path.
 
+mod authentication;
+mod authorization;
+mod cel;
 mod connection_pool;
+mod extensions;
 mod fields;
 mod gateway;
 mod hosts;
 mod http;
 mod http_actions;
+mod jwks;
 mod load_balancer;
+mod policies;
 mod protocol;
 mod proxies;
 mod reachability;
@@ -17,8 +23,10 @@ mod report;
 mod routes;
 mod service_entry;
 mod sidecar;
+mod telemetry;
 mod tls;
 mod traffic_policy;
+mod url;
 mod workload;
 
 #[cfg(test)]
@@ -40,23 +48,29 @@ pub use report::{Field, Finding, Problem, Report};
 /// Evaluates an expression with `$spec` standing for the type of one of Istio's kinds, or another for other kinds.
 macro_rules! on_istio_kind {
     ($kind:expr, $spec:ident => $body:expr, $other:expr) => {{
-        use crate::api::networking;
+        use crate::api::{networking, policies};
         macro_rules! with {
-            ($type:ident) => {{
-                type $spec = networking::$type;
+            ($type:ty) => {{
+                type $spec = $type;
                 $body
             }};
         }
         match $kind {
-            Kind::VirtualService => with!(VirtualServiceSpec),
-            Kind::DestinationRule => with!(DestinationRuleSpec),
-            Kind::Gateway => with!(GatewaySpec),
-            Kind::ServiceEntry => with!(ServiceEntrySpec),
-            Kind::Sidecar => with!(SidecarSpec),
-            Kind::WorkloadEntry => with!(WorkloadEntrySpec),
-            Kind::WorkloadGroup => with!(WorkloadGroupSpec),
-            Kind::ProxyConfig => with!(ProxyConfigSpec),
-            Kind::EnvoyFilter => with!(EnvoyFilterSpec),
+            Kind::VirtualService => with!(networking::VirtualServiceSpec),
+            Kind::DestinationRule => with!(networking::DestinationRuleSpec),
+            Kind::Gateway => with!(networking::GatewaySpec),
+            Kind::ServiceEntry => with!(networking::ServiceEntrySpec),
+            Kind::Sidecar => with!(networking::SidecarSpec),
+            Kind::WorkloadEntry => with!(networking::WorkloadEntrySpec),
+            Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
+            Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
+            Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
+            Kind::AuthorizationPolicy => with!(policies::AuthorizationPolicySpec),
+            Kind::PeerAuthentication => with!(policies::PeerAuthenticationSpec),
+            Kind::RequestAuthentication => with!(policies::RequestAuthenticationSpec),
+            Kind::Telemetry => with!(policies::TelemetrySpec),
+            Kind::WasmPlugin => with!(policies::WasmPluginSpec),
+            Kind::TrafficExtension => with!(policies::TrafficExtensionSpec),
             _ => $other,
         }
     }};

@@ -36,17 +36,7 @@ impl Validate for EnvoyFilterSpec {
                 fields::selector(&at.member("labels"), &selector.labels);
             },
         );
-        at.each("targetRefs", &self.target_refs, |at, reference| {
-            for (name, text) in [("kind", &reference.kind), ("name", &reference.name)] {
-                if text.is_empty() {
-                    at.member(name).invalid("is needed");
-                }
-            }
-            if !reference.namespace.is_empty() {
-                at.member("namespace")
-                    .invalid("references to other namespaces are not supported");
-            }
-        });
+        at.each("targetRefs", &self.target_refs, fields::target_reference);
         at.each("configPatches", &self.config_patches, patch);
     }
 }

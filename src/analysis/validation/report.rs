@@ -65,6 +65,15 @@ enum Step<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// A field of the object's metadata.
+    pub fn metadata(&self) -> Field<'a> {
+        Field {
+            report: self.report,
+            parent: None,
+            step: Step::Member("metadata"),
+        }
+    }
+
     /// A member of this message.
     pub fn member<'b>(&'b self, name: &'b str) -> Field<'b> {
         self.step(Step::Member(name))

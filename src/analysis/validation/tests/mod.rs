@@ -2,6 +2,7 @@
 
 mod destination_rule;
 mod gateway;
+mod policies;
 mod service_entry;
 mod sidecar;
 mod virtual_service;
@@ -11,14 +12,14 @@ use serde_json::{Value, json};
 
 use super::validate;
 use crate::analysis::Level;
+use crate::api::kind::Kind;
 
 fn object(kind: &str, spec: Value) -> Value {
-    let version = if kind == "EnvoyFilter" {
-        "v1alpha3"
-    } else {
-        "v1beta1"
-    };
-    json!({"apiVersion": format!("networking.istio.io/{version}"), "kind": kind, "metadata": {"name": "a", "namespace": "shop"}, "spec": spec})
+    let version = Kind::with_status()
+        .find(|known| known.as_str() == kind)
+        .unwrap()
+        .api_version();
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "shop"}, "spec": spec})
 }
 
 /// `path: text` of everything that is said, with the code where it is not IST0106.

@@ -396,10 +396,15 @@ diagnoses! {
     DELEGATE_CYCLE = "ORG0021" "DelegateChain", Error, ResolvedRefs, "DelegateCycle",
         effect: "Requests that match this route are answered with 404.",
         cure: "Break the circle.";
-    /// Another VirtualService takes every request for the host at the same gateway before this one.
-    ROUTES_SHADOWED = "ORG0022" "GatewayRoutesShadowed", Warning, Remark, "RoutesShadowed",
+    /// Other VirtualServices take every request for the host at the same gateway that this one has routes for.
+    ROUTES_SHADOWED = "ORG0022" "RoutesShadowed", Warning, Remark, "RoutesShadowed",
         effect: "No route of this object is used at that gateway for that host.",
-        cure: "Give the route that takes every request a condition, or merge the two objects in the order that is meant.";
+        cure: "Make the routes that come first narrower, or merge the objects in the order that is meant.";
+    /// Routes before this one, of the same object, of a delegate, or at a gateway of another VirtualService for the host, take
+    /// all of its requests: what it asks for they ask for too, or for less.
+    ROUTE_SHADOWED = "ORG0022" "RoutesShadowed", Warning, Remark, "RouteShadowed",
+        effect: "No request ever takes this route there.",
+        cure: "Put it before the routes that take its requests, make those narrower, or delete it.";
     /// Another VirtualService has routes for the host at the same gateway, which are tried before those of this one.
     ROUTES_PRECEDED = "ORG0023" "GatewayHostShared", Info, Remark, "RoutesPreceded",
         effect: "A request takes a route of this object only if none of the other one matches.",
@@ -412,6 +417,15 @@ diagnoses! {
     SUBSET_OVERRIDDEN = "ORG0024" "DestinationRuleOverridden", Warning, Remark, "SubsetOverridden",
         effect: "Routes to the subset use labels and policy of the other object.",
         cure: "Merge the two into one DestinationRule, or give the subset another name.";
+    /// A later DestinationRule of the namespace for the host is exported otherwise, so that the two are not merged.
+    RULE_HIDDEN = "ORG0024" "DestinationRuleOverridden", Warning, Remark, "RuleHidden",
+        effect: "Clients that see both use the later one alone: nothing of this object.",
+        cure: "Give both the same exportTo, or merge them into one DestinationRule.";
+    /// Clients in some namespaces have rules for the host that come before this one: of their own namespace, or of the
+    /// service's.
+    RULE_REPLACED = "ORG0024" "DestinationRuleOverridden", Info, Remark, "RuleReplaced",
+        effect: "Clients there use the other rules alone: nothing of this object.",
+        cure: "Nothing, where this is meant; else repeat in the other rule what is needed of this one, or delete the other.";
     /// Pods have the labels of a subset, but none of them is ready.
     SUBSET_NOT_READY = "ORG0025" "SubsetWithoutReadyEndpoint", Warning, Remark, "SubsetNotReady",
         effect: "Requests to the subset are answered with 503 until one of the pods is ready.",
@@ -420,12 +434,24 @@ diagnoses! {
     SUBSET_UNUSED = "ORG0026" "UnusedSubset", Info, Remark, "SubsetUnused",
         effect: "No request goes to the subset as such.",
         cure: "Remove the subset, or name it in a route.";
-    /// A share of a route's requests goes to a subset without a ready endpoint.
+    /// A share of a route's traffic goes to a service or a subset without a ready endpoint.
     WEIGHT_TO_NOTHING = "ORG0027" "WeightToNothing", Warning, Remark, "NoEndpoints",
-        effect: "That share of the requests is answered with 503.",
-        cure: "Start pods of the subset first, or give its share to others.";
+        effect: "That share of the requests is answered with 503, of other connections closed.",
+        cure: "Start the pods first, or give their share to others.";
     /// No namespace sees the object.
     SEEN_BY_NOBODY = "ORG0028" "SeenByNoNamespace", Warning, Remark, "NotVisible",
         effect: "What the object says reaches no proxy.",
         cure: "Export it to `.` (its own namespace), to `*` (all), or to a namespace that exists.";
+    /// A DestinationRule is exported to clients that never look for it in its namespace.
+    RULE_OUT_OF_REACH = "ORG0029" "DestinationRuleOutOfReach", Warning, Remark, "OutOfReach",
+        effect: "Clients there do not use the rule: they look in their own namespace, the service's and the root namespace.",
+        cure: "Move the rule to the namespace of the service or of the clients.";
+    /// A route of a delegate asks for what the route that delegates does not let through.
+    DELEGATE_MISFIT = "ORG0030" "DelegateRouteLeftOut", Warning, Remark, "DelegateRouteLeftOut",
+        effect: "The delegate's route is left out here: its requests take the next route that matches, or get 404.",
+        cure: "Let each match of the delegate be as narrow as one of the route that delegates, or leave out what both say.";
+    /// A VirtualService without hosts to which nobody delegates.
+    DELEGATE_UNUSED = "ORG0031" "UnusedDelegate", Info, Remark, "DelegateUnused",
+        effect: "The routes are used by nobody.",
+        cure: "Delegate to the object, give it hosts, or delete it.";
 }

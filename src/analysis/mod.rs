@@ -11,6 +11,8 @@ pub mod diagnoses;
 pub mod entrances;
 pub mod examples;
 pub mod gateway_status;
+mod matching;
+mod merged;
 mod message;
 mod preview;
 pub mod removal;

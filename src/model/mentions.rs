@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::OrdSet;
 
 use crate::api::kind::Kind;
-use crate::api::networking::{GatewaySpec, ServerTLSSettings, VirtualServiceSpec};
+use crate::api::networking::{Delegate, GatewaySpec, ServerTLSSettings, VirtualServiceSpec};
 use crate::world::{Object, ObjectKey};
 
 use super::entries::MESH_GATEWAY;
@@ -17,6 +17,8 @@ use super::visit;
 pub enum Mention {
     /// A Gateway, in a VirtualService; whether it exists or not.
     Gateway(ObjectKey),
+    /// A VirtualService, in another one that delegates to it; whether it exists or not.
+    Delegate(ObjectKey),
     /// A certificate, in a server of a Gateway; see [`certificate`].
     Certificate(Arc<str>),
 }
@@ -61,15 +63,18 @@ impl Mentions {
     }
 }
 
-/// The Gateways that a VirtualService names.
+/// The Gateways that a VirtualService names, and those that it delegates to.
 pub(super) fn of_virtual_service(
     key: &ObjectKey,
     object: &Object<VirtualServiceSpec>,
 ) -> BTreeSet<Mention> {
     let gateways = object.spec().into_iter().flat_map(|spec| &spec.gateways);
+    let gateways = gateways.filter_map(|written| gateway_key(written, &key.namespace));
+    let routes = object.spec().into_iter().flat_map(|spec| &spec.http);
+    let delegates = routes.filter_map(|route| route.delegate.as_ref());
     gateways
-        .filter_map(|written| gateway_key(written, &key.namespace))
         .map(Mention::Gateway)
+        .chain(delegates.map(|named| Mention::Delegate(delegate_key(named, key))))
         .collect()
 }
 
@@ -97,6 +102,15 @@ pub fn gateway_key(written: &str, namespace: &str) -> Option<ObjectKey> {
         },
     };
     Some(ObjectKey::new(Kind::Gateway, namespace, name))
+}
+
+/// The VirtualService that a route of `from` delegates to; one without a namespace is in that of `from`.
+pub fn delegate_key(delegate: &Delegate, from: &ObjectKey) -> ObjectKey {
+    let namespace = match delegate.namespace.as_str() {
+        "" => from.namespace.clone(),
+        other => other.into(),
+    };
+    ObjectKey::new(Kind::VirtualService, namespace, delegate.name.as_str())
 }
 
 /// What tells the certificate of a server from others (Istio's IST0138 compares these): the name of the credential, or

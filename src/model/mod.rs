@@ -4,6 +4,7 @@
 //! A Model is derived from a World and shares with the one before what did not change: [`Model::update`] takes out what
 //! the changed objects said and puts in what they say now, and tells which [`Subject`]s that touches.
 
+mod effective;
 mod entries;
 mod host;
 mod index;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use crate::api::kind::Kind;
 use crate::world::{ObjectKey, World};
 
+pub use effective::{InEffect, MergedRule, Origin, Settings};
 pub use entries::{
     Course, MESH_GATEWAY, Port, Routes, Rule, Scope, Served, Service, Target, applies_to_mesh,
     server_host,
@@ -26,7 +28,7 @@ pub use entries::{
 pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};
 pub use labels::{Label, LabelIndex, label, selects};
-pub use mentions::{Mention, Mentions, certificate, gateway_key};
+pub use mentions::{Mention, Mentions, certificate, delegate_key, gateway_key};
 pub use visibility::Visibility;
 
 /// What a change can touch, and what a verdict can depend on.

@@ -42,6 +42,17 @@ impl Visibility {
         }
     }
 
+    /// Whether it is seen from all namespaces that see the other.
+    pub fn includes_all_of(&self, other: &Visibility) -> bool {
+        match (self, other) {
+            (Visibility::Everywhere, _) => true,
+            (_, Visibility::Everywhere) => false,
+            (_, Visibility::Namespaces(list)) => {
+                list.iter().all(|namespace| self.includes(namespace))
+            }
+        }
+    }
+
     /// Whether some namespace sees both.
     pub fn overlaps(&self, other: &Visibility) -> bool {
         match (self, other) {
@@ -81,6 +92,14 @@ mod tests {
         assert!(!of(&["."]).includes("other"));
         assert!(!of(&["~"]).includes("own"));
         assert!(of(&[".", "*"]).includes("other"));
+    }
+
+    #[test]
+    fn visibilities_include_others_whose_namespaces_all_see_them() {
+        assert!(of(&["*"]).includes_all_of(&of(&["a", "b"])));
+        assert!(of(&["a", "b"]).includes_all_of(&of(&["b"])));
+        assert!(!of(&["a", "b"]).includes_all_of(&of(&["b", "c"])));
+        assert!(!of(&["a"]).includes_all_of(&of(&["*"])));
     }
 
     #[test]

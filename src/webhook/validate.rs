@@ -275,7 +275,11 @@ fn warnings(messages: &[Message], key: &ObjectKey) -> Vec<String> {
 
 /// What is true of every object that comes before those that refer to it, and no reason to warn.
 fn is_early(message: &Message) -> bool {
-    message.reason == diagnoses::SERVER_WITHOUT_ROUTES.reason
+    [
+        diagnoses::SERVER_WITHOUT_ROUTES.reason,
+        diagnoses::DELEGATE_UNUSED.reason,
+    ]
+    .contains(&message.reason)
 }
 
 /// The object with what the API server knows about it from elsewhere: kind, version, namespace, and a name for one

@@ -157,6 +157,17 @@ fn every_kind_that_is_watched_may_be_and_every_status_that_is_written() {
 }
 
 #[test]
+fn the_validating_webhook_is_asked_about_every_kind_that_has_rules_of_its_own() {
+    let configuration = object("ValidatingWebhookConfiguration", &[]);
+    let groups: BTreeSet<&str> = Kind::with_status().map(Kind::group).collect();
+    for webhook in configuration["webhooks"].as_array().unwrap() {
+        let asked = webhook["rules"][0]["apiGroups"].as_array().unwrap();
+        let asked: BTreeSet<&str> = asked.iter().map(|group| group.as_str().unwrap()).collect();
+        assert_eq!(asked, groups);
+    }
+}
+
+#[test]
 fn only_the_default_revision_may_write_into_namespaces_of_users() {
     let writes = |values: &[&str]| -> Vec<String> {
         let role = object("ClusterRole", values);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::analysis::diagnoses as say;
+use crate::analysis::matching::Earlier;
+use crate::analysis::merged;
 use crate::analysis::view::View;
-use crate::api::kind::Kind;
-use crate::api::networking::{Delegate, VirtualServiceSpec};
+use crate::api::networking::VirtualServiceSpec;
 use crate::api::text::enumeration;
-use crate::model::Visibility;
+use crate::model::{Mention, Visibility, delegate_key};
 use crate::world::ObjectKey;
 
 use super::nearest::did_you_mean;
@@ -28,7 +29,7 @@ pub(super) fn delegates_can_be_followed(
             continue;
         }
         let path = format!("spec.http[{index}].delegate");
-        let key = key_of(delegate, object.key);
+        let key = delegate_key(delegate, object.key);
         let Some(found) = view.object::<VirtualServiceSpec>(&key) else {
             let others = view.objects::<VirtualServiceSpec>(&key.namespace);
             let delegates = others.filter(|(other, found)| {
@@ -71,19 +72,104 @@ pub(super) fn delegates_can_be_followed(
     }
 }
 
-fn key_of(delegate: &Delegate, from: &ObjectKey) -> ObjectKey {
-    let namespace = if delegate.namespace.is_empty() {
-        from.namespace.clone()
-    } else {
-        delegate.namespace.as_str().into()
-    };
-    ObjectKey::new(Kind::VirtualService, namespace, delegate.name.as_str())
+/// Every route of a delegate takes requests that the route which delegates lets through, and some that no route before it
+/// takes.
+pub(super) fn delegated_routes_are_reached(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    if object
+        .spec
+        .http
+        .iter()
+        .all(|route| route.delegate.is_none())
+    {
+        return;
+    }
+    let (routes, misfits) = merged::routes(view, object.key, object.spec);
+    for misfit in misfits {
+        let (root, delegate) = (misfit.root, &misfit.delegate);
+        let text = format!(
+            "spec.http[{}] of {delegate} is left out: what its match[{}] asks for is not within any match of \
+             spec.http[{root}]",
+            misfit.route, misfit.condition
+        );
+        report
+            .say(
+                &say::DELEGATE_MISFIT,
+                format!("spec.http[{root}].delegate"),
+                text,
+            )
+            .concerning(delegate);
+    }
+    let namespace = &object.key.namespace;
+    let mut earlier = Earlier::default();
+    for (place, route) in routes.iter().enumerate() {
+        let covering: Option<Vec<usize>> = route
+            .conditions(namespace)
+            .map(|condition| earlier.first_covering(&condition, |_, _| true))
+            .collect();
+        for condition in route.conditions(namespace) {
+            earlier.push(place, condition);
+        }
+        let by: Vec<&merged::Route<'_>> = covering
+            .iter()
+            .flatten()
+            .map(|place| &routes[*place])
+            .collect();
+        // What routes of the object itself take from each other is found where it is validated.
+        let concerns_delegates =
+            route.delegate.is_some() || by.iter().any(|route| route.delegate.is_some());
+        // Nor what routes of a delegate take from each other, whoever delegates to it, is said here.
+        let is_handed_everything = object
+            .spec
+            .http
+            .get(route.root)
+            .is_some_and(|http| http.r#match.is_empty());
+        let is_its_own = by.iter().all(|other| other.root == route.root);
+        if by.is_empty() || !concerns_delegates || (is_handed_everything && is_its_own) {
+            continue;
+        }
+        let places: BTreeSet<String> = by.iter().map(|route| route.place()).collect();
+        let (path, subject) = match &route.delegate {
+            Some(_) => (format!("spec.http[{}].delegate", route.root), route.place()),
+            None => (format!("spec.http[{}]", route.root), "the route".to_owned()),
+        };
+        let verb = if places.len() == 1 { "takes" } else { "take" };
+        let text = format!(
+            "{subject} is never used: {} {verb} its requests before",
+            enumeration(places)
+        );
+        let message = report.say(&say::ROUTE_SHADOWED, path, text);
+        let others = by.iter().copied().chain([route]);
+        for (delegate, _) in others.filter_map(|route| route.delegate.as_ref()) {
+            message.concerning(delegate);
+        }
+    }
+}
+
+/// A VirtualService without hosts is there for others to delegate to it.
+pub(super) fn delegates_are_used(
+    view: &View<'_>,
+    object: &Inspected<'_, VirtualServiceSpec>,
+    report: &mut Report<'_>,
+) {
+    if object.spec.hosts.is_empty()
+        && view
+            .mentions(Mention::Delegate(object.key.clone()))
+            .next()
+            .is_none()
+    {
+        let text = "the object has no hosts, and no VirtualService delegates to it";
+        report.say(&say::DELEGATE_UNUSED, "spec.hosts", text);
+    }
 }
 
 /// The first delegate of a VirtualService.
 fn next_of(spec: &VirtualServiceSpec, key: &ObjectKey) -> Option<ObjectKey> {
     let mut delegates = spec.http.iter().filter_map(|route| route.delegate.as_ref());
-    delegates.next().map(|delegate| key_of(delegate, key))
+    delegates.next().map(|delegate| delegate_key(delegate, key))
 }
 
 /// How delegation leads back to where it has been, if it does.

@@ -14,6 +14,7 @@ mod gateway_ports;
 mod gateways;
 mod injection;
 mod nearest;
+mod overrides;
 mod policies;
 mod service_entries;
 mod services;
@@ -106,6 +107,7 @@ pub static RULES: &[Rule] = &[
             &say::QUESTIONABLE,
             &say::UNREACHABLE_ROUTE,
             &say::INEFFECTIVE_MATCH,
+            &say::ROUTE_SHADOWED,
         ],
         check: Check::Any(validity::objects_are_valid),
     },
@@ -229,12 +231,30 @@ pub static RULES: &[Rule] = &[
         check: Check::VirtualService(delegates::delegates_can_be_followed),
     },
     Rule {
-        says: &[&say::ROUTES_SHADOWED, &say::ROUTES_PRECEDED],
+        says: &[&say::DELEGATE_MISFIT, &say::ROUTE_SHADOWED],
+        check: Check::VirtualService(delegates::delegated_routes_are_reached),
+    },
+    Rule {
+        says: &[&say::DELEGATE_UNUSED],
+        check: Check::VirtualService(delegates::delegates_are_used),
+    },
+    Rule {
+        says: &[
+            &say::ROUTES_SHADOWED,
+            &say::ROUTE_SHADOWED,
+            &say::ROUTES_PRECEDED,
+        ],
         check: Check::VirtualService(shadowing::gateway_hosts_have_one_virtual_service),
     },
     Rule {
-        says: &[&say::POLICY_OVERRIDDEN, &say::SUBSET_OVERRIDDEN],
-        check: Check::DestinationRule(shadowing::destination_rules_of_a_host_agree),
+        says: &[
+            &say::POLICY_OVERRIDDEN,
+            &say::SUBSET_OVERRIDDEN,
+            &say::RULE_HIDDEN,
+            &say::RULE_REPLACED,
+            &say::RULE_OUT_OF_REACH,
+        ],
+        check: Check::DestinationRule(overrides::rules_of_a_host_agree),
     },
     Rule {
         says: &[&say::SEEN_BY_NOBODY],

@@ -1,21 +1,31 @@
-//! What one object says and another one, which comes first, says already.
+//! Routes that VirtualServices of one host take from each other at a gateway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
+use crate::analysis::matching::{self, Condition};
+use crate::analysis::merged::{self, Route};
 use crate::analysis::view::View;
-use crate::api::networking::{
-    DestinationRuleSpec, HTTPMatchRequest, TrafficPolicy, VirtualServiceSpec,
-};
+use crate::api::networking::VirtualServiceSpec;
 use crate::api::text::enumeration;
-use crate::model::{Course, Rule, gateway_key};
+use crate::model::{Course, Routes, gateway_key};
 use crate::world::ObjectKey;
 
 use super::{Inspected, Report};
 
-/// At a gateway the routes of all VirtualServices for a host are tried in order of age, then of namespace and name. One
-/// that comes later is told by which it is preceded, and whether any request is left to it.
+/// How many pairs of conditions are compared for one object; of what is beyond, nothing is said.
+const MOST_COMPARED: usize = 50_000;
+
+/// How many VirtualServices that come before are looked at for one host.
+const MOST_RIVALS: usize = 32;
+
+/// What decides between VirtualServices.
+const ORDER: &str = "the older comes first, then the first by namespace and name";
+
+/// At a gateway the routes of all VirtualServices for a host are tried in order of age, then of namespace and name; those
+/// that take every request come behind all others (Istio: `SortVHostRoutes`). One that comes later is told by which it is
+/// preceded, and which of its routes no request is left to.
 pub(super) fn gateway_hosts_have_one_virtual_service(
     view: &View<'_>,
     object: &Inspected<'_, VirtualServiceSpec>,
@@ -25,6 +35,8 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
     if own_gateways.is_empty() || object.spec.http.is_empty() {
         return;
     }
+    let mut left = MOST_COMPARED;
+    let mut shadowed: BTreeMap<usize, Shadowed> = BTreeMap::new();
     for (index, written) in object.spec.hosts.iter().enumerate() {
         let host = view.resolve(written, &object.key.namespace);
         let all = view.routes_around(&host);
@@ -33,31 +45,84 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
         let Some(own) = courses().find_map(is_own) else {
             continue;
         };
-        let Some((Course::Gateway(gateway), rival)) = all.first_before(own, courses()) else {
+        let Some((Course::Gateway(gateway), _)) = all.first_before(own, courses()) else {
             continue;
         };
-        let path = format!("spec.hosts[{index}]");
-        let name = gateway.qualified_name();
-        let order = "the older comes first, then the first by namespace and name";
-        let message = match catch_all(&rival.spec, &gateway, &rival.source) {
-            Some(route) => {
-                let text = format!(
-                    "at Gateway {name} {} comes first for host \"{written}\" ({order}), and its spec.http[{route}] takes \
-                     every request: no route of this object is used",
-                    rival.source
-                );
-                report.say(&say::ROUTES_SHADOWED, path, text)
-            }
-            None => {
-                let text = format!(
-                    "at Gateway {name} the routes of {} for host \"{written}\" are tried first ({order})",
-                    rival.source
-                );
-                report.say(&say::ROUTES_PRECEDED, path, text)
-            }
+        let of_gateway = all.of(&Course::Gateway(gateway.clone()));
+        let rivals = of_gateway.into_iter().flat_map(|all| all.before(own));
+        let rivals: Vec<&Arc<Routes>> = rivals
+            .take(MOST_RIVALS)
+            .filter(|routes| routes.visibility.includes_all_of(&own.visibility))
+            .collect();
+        let Some(first) = rivals.first().copied() else {
+            continue;
         };
-        message.concerning(&rival.source).concerning(&gateway);
+        let mut comparison = Comparison {
+            gateway: &gateway,
+            routes: merged::routes(view, object.key, object.spec).0,
+            taken: Vec::new(),
+            left,
+        };
+        comparison.run(view, &object.key.namespace, rivals.iter().copied());
+        left = comparison.left;
+        let name = gateway.qualified_name();
+        let path = format!("spec.hosts[{index}]");
+        let message = if let Some(winners) = comparison.takes_all() {
+            let text = format!(
+                "at Gateway {name} no route of this object is used for host \"{written}\": {} first ({ORDER})",
+                takes(&winners)
+            );
+            report.say(&say::ROUTES_SHADOWED, path, text)
+        } else {
+            for (root, winners) in comparison.shadowed() {
+                shadowed.entry(root).or_insert_with(|| Shadowed {
+                    text: format!(
+                        "at Gateway {name} the route is not used for host \"{written}\": {} first ({ORDER})",
+                        takes(&winners)
+                    ),
+                    rivals: winners.into_iter().map(|winner| winner.source).collect(),
+                });
+            }
+            let text = format!(
+                "at Gateway {name} the routes of {} for host \"{written}\" are tried first ({ORDER})",
+                first.source
+            );
+            report.say(&say::ROUTES_PRECEDED, path, text)
+        };
+        message.concerning(&first.source).concerning(&gateway);
     }
+    for (root, shadowed) in shadowed {
+        let message = report.say(
+            &say::ROUTE_SHADOWED,
+            format!("spec.http[{root}]"),
+            shadowed.text,
+        );
+        for rival in &shadowed.rivals {
+            message.concerning(rival);
+        }
+    }
+}
+
+/// What is to be said of a route.
+struct Shadowed {
+    text: String,
+    rivals: BTreeSet<ObjectKey>,
+}
+
+/// A condition of another VirtualService that takes requests before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Winner {
+    source: ObjectKey,
+    place: String,
+}
+
+/// Who takes what, in words.
+fn takes(winners: &BTreeSet<Winner>) -> String {
+    let names = winners
+        .iter()
+        .map(|winner| format!("{} of {}", winner.place, winner.source));
+    let verb = if winners.len() == 1 { "takes" } else { "take" };
+    format!("{} {verb} its requests", enumeration(names))
 }
 
 /// The Gateways that a VirtualService names.
@@ -68,116 +133,106 @@ fn gateways(spec: &VirtualServiceSpec, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         .collect()
 }
 
-/// The first route that takes every request at a gateway.
-fn catch_all(spec: &VirtualServiceSpec, gateway: &ObjectKey, key: &ObjectKey) -> Option<usize> {
-    let at_the_gateway = |condition: &HTTPMatchRequest| {
-        let mut names = condition.gateways.iter();
-        condition.gateways.is_empty()
-            || names.any(|name| gateway_key(name, &key.namespace).as_ref() == Some(gateway))
-    };
-    let anything = |condition: &HTTPMatchRequest| {
-        let uri = condition.uri.as_ref();
-        let rest = HTTPMatchRequest {
-            name: String::new(),
-            uri: None,
-            gateways: Vec::new(),
-            stat_prefix: String::new(),
-            ignore_uri_case: false,
-            ..condition.clone()
-        };
-        rest == HTTPMatchRequest::default()
-            && uri.is_none_or(|uri| uri.prefix.as_deref() == Some("/"))
-    };
-    spec.http.iter().position(|route| {
-        route.r#match.is_empty()
-            || route
-                .r#match
-                .iter()
-                .any(|condition| at_the_gateway(condition) && anything(condition))
+/// The routes of an object at one Gateway, compared with those before.
+struct Comparison<'a, 'v> {
+    gateway: &'a ObjectKey,
+    routes: Vec<Route<'v>>,
+    /// For each condition of each route that the Gateway has, who takes its requests; `None` where nobody is known to.
+    taken: Vec<(usize, Vec<Option<Winner>>)>,
+    left: usize,
+}
+
+impl<'a, 'v> Comparison<'a, 'v> {
+    fn run<'r>(
+        &mut self,
+        view: &View<'r>,
+        namespace: &str,
+        rivals: impl Iterator<Item = &'r Arc<Routes>>,
+    ) {
+        let own: Vec<(usize, Vec<Condition<'_>>)> =
+            at_gateway(&self.routes, namespace, self.gateway)
+                .map(|(route, conditions)| (route.root, conditions))
+                .collect();
+        let mut taken: Vec<(usize, Vec<Option<Winner>>)> = own
+            .iter()
+            .map(|(root, conditions)| (*root, vec![None; conditions.len()]))
+            .collect();
+        let own_size: usize = own.iter().map(|(_, conditions)| conditions.len()).sum();
+        'rivals: for rival in rivals {
+            let (routes, _) = merged::routes(view, &rival.source, &rival.spec);
+            let namespace = &rival.source.namespace;
+            for (route, conditions) in at_gateway(&routes, namespace, self.gateway) {
+                for (number, wide) in conditions.iter().enumerate() {
+                    let Some(left) = self.left.checked_sub(own_size) else {
+                        break 'rivals;
+                    };
+                    self.left = left;
+                    let pairs = own.iter().zip(&mut taken);
+                    let slots = pairs.flat_map(|((_, conditions), (_, slots))| {
+                        conditions.iter().zip(slots.iter_mut())
+                    });
+                    for (narrow, slot) in slots {
+                        if slot.is_none() && takes_before(wide, narrow) {
+                            *slot = Some(Winner {
+                                source: rival.source.clone(),
+                                place: place(route, number),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        self.taken = taken;
+    }
+
+    /// The routes of which every condition is taken, by their index in the object.
+    fn shadowed(&self) -> impl Iterator<Item = (usize, BTreeSet<Winner>)> + '_ {
+        self.taken.iter().filter_map(|(root, slots)| {
+            let winners: Option<BTreeSet<Winner>> = slots.iter().cloned().collect();
+            Some((*root, winners?))
+        })
+    }
+
+    /// Who takes the requests of all routes, if all are taken.
+    fn takes_all(&self) -> Option<BTreeSet<Winner>> {
+        let all = self.shadowed().count() == self.taken.len() && !self.taken.is_empty();
+        all.then(|| self.shadowed().flat_map(|(_, winners)| winners).collect())
+    }
+}
+
+/// A condition of another object, in words.
+fn place(route: &Route<'_>, number: usize) -> String {
+    match &route.delegate {
+        Some(_) => format!("{} (through spec.http[{}])", route.place(), route.root),
+        None => format!("spec.http[{}].match[{number}]", route.root),
+    }
+}
+
+/// The routes that a Gateway has of an object: none behind the first one that takes every request.
+fn at_gateway<'r, 'a>(
+    routes: &'r [Route<'a>],
+    namespace: &'r str,
+    gateway: &'r ObjectKey,
+) -> impl Iterator<Item = (&'r Route<'a>, Vec<Condition<'r>>)> {
+    let mut is_over = false;
+    routes.iter().filter_map(move |route| {
+        if is_over {
+            return None;
+        }
+        let conditions: Vec<Condition<'r>> = route
+            .conditions(namespace)
+            .filter(|condition| condition.is_for(gateway))
+            .collect();
+        let mut all = conditions.iter();
+        is_over = all.any(|condition| matching::may_be_catch_all(condition.request));
+        (!conditions.is_empty()).then_some((route, conditions))
     })
 }
 
-/// DestinationRules of one namespace for one host are merged: the policy is that of the first which has any, a subset is
-/// that of the first which defines it. One that comes later is told what of it is not used, and what is in its place.
-pub(super) fn destination_rules_of_a_host_agree(
-    view: &View<'_>,
-    object: &Inspected<'_, DestinationRuleSpec>,
-    report: &mut Report<'_>,
-) {
-    let host = view.resolve(&object.spec.host, &object.key.namespace);
-    let all = view.rules_of(&object.key.namespace, &host);
-    let mut all = all.filter(|rule| {
-        rule.host == host && rule.spec.workload_selector == object.spec.workload_selector
-    });
-    let mut before: Vec<&Arc<Rule>> = Vec::new();
-    let own = loop {
-        match all.next() {
-            Some(rule) if rule.source == *object.key => break rule,
-            Some(rule) => before.push(rule),
-            None => return,
-        }
-    };
-    let earlier: Vec<&Arc<Rule>> = before
-        .into_iter()
-        .filter(|rule| rule.visibility.overlaps(&own.visibility))
-        .collect();
-    let order = "the older comes first, then the first by namespace and name";
-    let with_policy = earlier
-        .iter()
-        .find_map(|rule| Some((*rule, rule.spec.traffic_policy.as_ref()?)));
-    if let (Some(unused), Some((winner, policy))) = (&object.spec.traffic_policy, with_policy) {
-        let text = format!(
-            "{} for the same host comes first ({order}): the policy in effect is its {}, and {} of this object is not used",
-            winner.source,
-            enumeration(fields(policy)),
-            enumeration(fields(unused))
-        );
-        report
-            .say(&say::POLICY_OVERRIDDEN, "spec.trafficPolicy", text)
-            .concerning(&winner.source);
-    }
-    for (index, subset) in object.spec.subsets.iter().enumerate() {
-        let defines = |rule: &&&Arc<Rule>| {
-            rule.spec
-                .subsets
-                .iter()
-                .any(|other| other.name == subset.name)
-        };
-        if let Some(winner) = earlier.iter().find(defines) {
-            let text = format!(
-                "subset \"{}\" is the one of {}, which comes first ({order})",
-                subset.name, winner.source
-            );
-            report
-                .say(
-                    &say::SUBSET_OVERRIDDEN,
-                    format!("spec.subsets[{index}].name"),
-                    text,
-                )
-                .concerning(&winner.source);
-        }
-    }
-}
-
-/// The parts of a policy that are set.
-fn fields(policy: &TrafficPolicy) -> Vec<&'static str> {
-    let parts = [
-        ("loadBalancer", policy.load_balancer.is_some()),
-        ("connectionPool", policy.connection_pool.is_some()),
-        ("outlierDetection", policy.outlier_detection.is_some()),
-        ("tls", policy.tls.is_some()),
-        ("portLevelSettings", !policy.port_level_settings.is_empty()),
-        ("tunnel", policy.tunnel.is_some()),
-        ("proxyProtocol", policy.proxy_protocol.is_some()),
-        ("retryBudget", policy.retry_budget.is_some()),
-    ];
-    let set: Vec<&str> = parts
-        .into_iter()
-        .filter_map(|(name, is_set)| is_set.then_some(name))
-        .collect();
-    if set.is_empty() {
-        vec!["empty trafficPolicy"]
-    } else {
-        set
-    }
+/// Whether the first condition, of an object that comes before, takes all requests of the second.
+fn takes_before(wide: &Condition<'_>, narrow: &Condition<'_>) -> bool {
+    let (first, second) = (wide.request, narrow.request);
+    let is_in_order = !matching::may_be_catch_all(first)
+        || (matching::is_catch_all(first) && matching::is_catch_all(second));
+    is_in_order && wide.covers_at_gateway(narrow)
 }

@@ -119,7 +119,7 @@ pub(super) fn subsets_are_used(
     }
 }
 
-/// No share of the requests goes to a subset without a ready endpoint.
+/// No share of a route's traffic goes to a service or a subset without a ready endpoint.
 pub(super) fn weights_lead_somewhere(
     view: &View<'_>,
     object: &Inspected<'_, VirtualServiceSpec>,
@@ -127,44 +127,99 @@ pub(super) fn weights_lead_somewhere(
 ) {
     let namespace = &object.key.namespace;
     let mut judged: BTreeMap<(&str, &str), Option<(Endpoints, ObjectKey)>> = BTreeMap::new();
-    for (i, http) in object.spec.http.iter().enumerate() {
-        let total: i64 = http.route.iter().map(|route| i64::from(route.weight)).sum();
-        for (j, route) in http.route.iter().enumerate() {
-            let Some(destination) = &route.destination else {
-                continue;
-            };
-            let is_all = http.route.len() == 1;
-            if destination.subset.is_empty() || (!is_all && route.weight <= 0) {
-                continue;
-            }
-            let found = judged
-                .entry((&destination.host, &destination.subset))
-                .or_insert_with(|| endpoints_of_subset(view, namespace, destination));
-            let Some((found, rule)) = found else { continue };
-            let lack = match found {
-                Endpoints::None => "no pod",
-                Endpoints::NoneReady => "no ready pod",
-                Endpoints::Some | Endpoints::Unknown => continue,
-            };
-            let share = if is_all {
-                100
-            } else {
-                i64::from(route.weight) * 100 / total.max(1)
-            };
-            let text = format!(
-                "{share} % of the requests go to subset \"{}\" of {}, which has {lack} ({rule})",
-                destination.subset, destination.host
-            );
-            let path = format!("spec.http[{i}].route[{j}].weight");
-            report
-                .say(&say::WEIGHT_TO_NOTHING, path, text)
-                .concerning(rule);
+    for share in shares(object.spec) {
+        let destination = share.destination;
+        let found = judged
+            .entry((&destination.host, &destination.subset))
+            .or_insert_with(|| endpoints_of(view, namespace, destination));
+        let Some((found, defined_by)) = found else {
+            continue;
+        };
+        let lack = match found {
+            Endpoints::None => "no pod",
+            Endpoints::NoneReady => "no ready pod",
+            Endpoints::Some | Endpoints::Unknown => continue,
+        };
+        let target = match destination.subset.as_str() {
+            "" => destination.host.clone(),
+            subset => format!("subset \"{subset}\" of {}", destination.host),
+        };
+        let text = format!(
+            "{} % of the {} go to {target}, which has {lack} ({defined_by})",
+            share.percent, share.what
+        );
+        report
+            .say(
+                &say::WEIGHT_TO_NOTHING,
+                format!("{}.weight", share.path),
+                text,
+            )
+            .concerning(defined_by);
+    }
+}
+
+/// What a destination gets of a route's traffic.
+struct Share<'a> {
+    path: String,
+    destination: &'a Destination,
+    percent: i64,
+    what: &'static str,
+}
+
+/// What each destination gets, if it gets anything.
+fn shares(spec: &VirtualServiceSpec) -> Vec<Share<'_>> {
+    let mut shares = Vec::new();
+    for (i, http) in spec.http.iter().enumerate() {
+        let weighted = http.route.iter();
+        let weighted = weighted.map(|route| (route.destination.as_ref(), route.weight));
+        share_out(
+            &format!("spec.http[{i}]"),
+            "requests",
+            weighted,
+            &mut shares,
+        );
+    }
+    let tls = spec.tls.iter().map(|tls| &tls.route).enumerate();
+    let tcp = spec.tcp.iter().map(|tcp| &tcp.route).enumerate();
+    let others = tls
+        .map(|(i, routes)| (format!("spec.tls[{i}]"), routes))
+        .chain(tcp.map(|(i, routes)| (format!("spec.tcp[{i}]"), routes)));
+    for (path, routes) in others {
+        let weighted = routes.iter();
+        let weighted = weighted.map(|route| (route.destination.as_ref(), route.weight));
+        share_out(&path, "connections", weighted, &mut shares);
+    }
+    shares
+}
+
+fn share_out<'a>(
+    path: &str,
+    what: &'static str,
+    weighted: impl ExactSizeIterator<Item = (Option<&'a Destination>, i32)> + Clone,
+    shares: &mut Vec<Share<'a>>,
+) {
+    let is_all = weighted.len() == 1;
+    let total: i64 = weighted.clone().map(|(_, weight)| i64::from(weight)).sum();
+    for (index, (destination, weight)) in weighted.enumerate() {
+        if let Some(destination) = destination
+            && (is_all || weight > 0)
+        {
+            shares.push(Share {
+                path: format!("{path}.route[{index}]"),
+                destination,
+                percent: if is_all {
+                    100
+                } else {
+                    i64::from(weight) * 100 / total.max(1)
+                },
+                what,
+            });
         }
     }
 }
 
-/// The endpoints of a destination's subset, and the DestinationRule that defines it.
-fn endpoints_of_subset(
+/// The endpoints of a destination, and the object that defines which these are.
+fn endpoints_of(
     view: &View<'_>,
     namespace: &str,
     destination: &Destination,
@@ -172,6 +227,10 @@ fn endpoints_of_subset(
     let host = view.resolve(&destination.host, namespace);
     let services = view.services(&host);
     let service = services.iter().find(|service| service.host == host)?;
+    if destination.subset.is_empty() {
+        let found = endpoints(view, service, &Labels::new());
+        return Some((found, service.source.clone()));
+    }
     let (rule, subset) = view.rules(&host).find_map(|rule| {
         let mut subsets = rule.spec.subsets.iter();
         Some((

@@ -61,22 +61,28 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             export_to(),
             option::of(one(NAMES)),
             any::<bool>(),
+            condition(),
         )
-            .prop_map(|(hosts, gateways, destinations, export_to, delegate, is_delegate)| {
+            .prop_map(|(hosts, gateways, destinations, export_to, delegate, is_delegate, condition)| {
                 let routes: Vec<Value> = destinations.into_iter().map(|it| json!({"destination": it})).collect();
                 let hosts = if is_delegate { Vec::new() } else { hosts };
                 let claims = json!({"headers": {"@request.auth.claims.a": {"exact": "b"}}});
                 let http = match delegate {
-                    Some(name) => json!([{"match": [claims], "delegate": {"name": name}}, {"route": routes}]),
-                    None => json!([{"route": routes}]),
+                    Some(name) => json!([{"match": [claims], "delegate": {"name": name}},
+                                         {"match": [condition], "delegate": {"name": name}}, {"route": routes}]),
+                    None => json!([{"match": [condition], "route": routes}, {"route": routes}]),
                 };
                 json!({"hosts": hosts, "gateways": gateways, "exportTo": export_to, "http": http})
             })
             .boxed(),
-        Kind::DestinationRule => (one(HOSTS), subsequence(vec!["v1", "v2"], 0..=2), export_to(), labels(), option::of(Just(json!({}))))
-            .prop_map(|(host, subsets, export_to, labels, policy)| {
-                let subsets: Vec<Value> = subsets.into_iter().map(|name| json!({"name": name, "labels": labels})).collect();
-                json!({"host": host, "subsets": subsets, "exportTo": export_to, "trafficPolicy": policy})
+        Kind::DestinationRule => (one(HOSTS), subsequence(vec!["v1", "v2"], 0..=2), export_to(), labels(), policy(), prop::bool::weighted(0.2))
+            .prop_map(|(host, subsets, export_to, labels, policy, selects)| {
+                let subsets: Vec<Value> = subsets
+                    .into_iter()
+                    .map(|name| json!({"name": name, "labels": labels, "trafficPolicy": policy}))
+                    .collect();
+                let selector = selects.then(|| json!({"matchLabels": labels}));
+                json!({"host": host, "subsets": subsets, "exportTo": export_to, "trafficPolicy": policy, "workloadSelector": selector})
             })
             .boxed(),
         Kind::ServiceEntry => (hosts(), export_to(), subsequence(vec![80, 81], 0..=2))
@@ -116,7 +122,7 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                        "rules": [{"from": [{"source": {"namespaces": [namespace]}}]}]})
             })
             .boxed(),
-        Kind::Telemetry | Kind::RequestAuthentication | Kind::WasmPlugin => option::of(labels())
+        Kind::Telemetry | Kind::RequestAuthentication | Kind::WasmPlugin | Kind::TrafficExtension => option::of(labels())
             .prop_map(|labels| json!({"selector": {"matchLabels": labels}, "accessLogging": [{}]}))
             .boxed(),
         Kind::KubernetesGateway => one(HOSTS)
@@ -132,6 +138,28 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Sidecar => option::of(labels()).prop_map(|labels| json!({"workloadSelector": {"labels": labels}})).boxed(),
         _ => Just(json!({})).boxed(),
     }
+}
+
+/// A condition of an HTTP route.
+fn condition() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({}),
+        json!({"uri": {"prefix": "/a"}}),
+        json!({"uri": {"exact": "/a/b"}}),
+        json!({"uri": {"prefix": "/a/b"}, "port": 80}),
+        json!({"headers": {"x": {"exact": "a"}}}),
+        json!({"uri": {"regex": "/a.*"}, "gateways": ["x"]}),
+    ])
+}
+
+/// A policy of a DestinationRule, or none.
+fn policy() -> impl Strategy<Value = Value> {
+    select(vec![
+        Value::Null,
+        json!({}),
+        json!({"tls": {}}),
+        json!({"loadBalancer": {}, "portLevelSettings": [{"port": {"number": 80}, "tls": {}}]}),
+    ])
 }
 
 /// Labels of pods and selectors.
@@ -166,6 +194,7 @@ fn object() -> impl Strategy<Value = Value> {
         Kind::RequestAuthentication,
         Kind::Telemetry,
         Kind::WasmPlugin,
+        Kind::TrafficExtension,
         Kind::EnvoyFilter,
         Kind::KubernetesGateway,
     ];

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod churn;
+mod faults;
 mod golden;
 mod scale;
 mod status;

@@ -164,7 +164,7 @@ fn regular_expression(at: &Field<'_>, value: &StringMatch) {
         Some("") => at
             .member("regex")
             .invalid("an empty regular expression matches everything; leave the match out"),
-        Some(pattern) => at.member("regex").check(regex::check(pattern)),
+        Some(pattern) => at.member("regex").check(regex::check_matcher(pattern)),
         None => {}
     }
 }

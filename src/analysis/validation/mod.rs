@@ -116,6 +116,7 @@ fn message(key: &ObjectKey, problem: Problem) -> Message {
         Finding::Questionable => &say::QUESTIONABLE,
         Finding::UnreachableRoute => &say::UNREACHABLE_ROUTE,
         Finding::IneffectiveMatch => &say::INEFFECTIVE_MATCH,
+        Finding::ShadowedRoute => &say::ROUTE_SHADOWED,
     };
     diagnosis.message(key, problem.path, problem.text)
 }

@@ -1,29 +1,43 @@
 //! Routes that nothing reaches, because earlier ones match the same.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::analysis::matching::{Condition, Earlier};
 use crate::api::networking::{
-    HTTPMatchRequest, L4MatchAttributes, TLSMatchAttributes, VirtualServiceSpec,
+    HTTPMatchRequest, HTTPRoute, L4MatchAttributes, TLSMatchAttributes, VirtualServiceSpec,
 };
+use crate::api::text::enumeration;
 
 use super::report::{Field, Finding};
 
-pub fn check(at: &Field<'_>, spec: &VirtualServiceSpec) {
-    routes(
-        &at.member("http"),
-        spec.http.iter().map(|route| route.r#match.as_slice()),
-    );
-    routes(
-        &at.member("tls"),
-        spec.tls.iter().map(|route| route.r#match.as_slice()),
-    );
-    routes(
-        &at.member("tcp"),
-        spec.tcp.iter().map(|route| route.r#match.as_slice()),
-    );
+/// Checks the routes of a VirtualService in a namespace.
+pub fn check(at: &Field<'_>, spec: &VirtualServiceSpec, namespace: &str) {
+    let hands_on = |route: &HTTPRoute| route.delegate.is_some();
+    let http = spec.http.iter();
+    let http = http.map(|route| (route.r#match.as_slice(), hands_on(route)));
+    let tls = spec
+        .tls
+        .iter()
+        .map(|route| (route.r#match.as_slice(), false));
+    let tcp = spec
+        .tcp
+        .iter()
+        .map(|route| (route.r#match.as_slice(), false));
+    let conditions = spec.http.iter().map(|route| route.r#match.len());
+    if conditions.sum::<usize>() > 1 {
+        let wider = WiderRequests {
+            namespace,
+            routes: &spec.http,
+            earlier: Earlier::default(),
+        };
+        routes(&at.member("http"), http, wider);
+    } else {
+        routes(&at.member("http"), http, Nothing);
+    }
+    routes(&at.member("tls"), tls, Nothing);
+    routes(&at.member("tcp"), tcp, Nothing);
 }
 
 /// A condition of a route.
@@ -32,45 +46,52 @@ trait Match: Serialize {
     fn identity(&self) -> Option<String> {
         serde_json::to_string(self).ok()
     }
-    /// The path prefix, by which conditions that cover each other are found; `None` for one that takes no part.
-    fn prefix(&self) -> Option<&str> {
-        None
-    }
-    /// Further needs: one that covers this has none of its own, or its first is among these.
-    fn needs(&self) -> Vec<String> {
-        Vec::new()
-    }
-    /// Whether it takes all of the other's traffic, and more. Asked only where [`Match::prefix`] begins the other's.
-    fn covers(&self, _other: &Self) -> bool {
-        false
-    }
 }
 
-/// How many earlier conditions one is compared with, at each of as many prefixes: where there are more, what is
-/// covered by a later one of them is not found. Repetitions always are.
-const LOOKED_THROUGH: usize = 128;
+/// Finds earlier conditions that take all of a condition's traffic, and more.
+trait Wider<'a, M> {
+    fn push(&mut self, place: Place, condition: &'a M);
+    fn first(&self, condition: &'a M) -> Covering;
+}
 
-fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M]> + Clone) {
-    let mut earlier = Earlier::default();
-    let is_single = routes.clone().map(<[M]>::len).sum::<usize>() < 2;
+/// The first earlier conditions that take all of one's traffic.
+#[derive(Clone, Copy, Default)]
+struct Covering {
+    /// Whatever they compare.
+    any: Option<Place>,
+    /// By their path prefixes, as Istio looks for them.
+    by_prefix: Option<Place>,
+}
+
+/// Checks routes: their matches, and whether each hands requests on to a delegate, which may leave some to the next route.
+fn routes<'a, M: Match + 'a>(
+    at: &Field<'_>,
+    routes: impl Iterator<Item = (&'a [M], bool)>,
+    mut wider: impl Wider<'a, M>,
+) {
+    let mut by_identity: HashMap<String, Place> = HashMap::new();
     let mut catches_all = None;
-    for (index, matches) in routes.enumerate() {
+    let mut is_bare = None;
+    for (index, (matches, hands_on)) in routes.enumerate() {
         let at = at.index(index);
-        if let Some(catches_all) = catches_all {
-            at.report(Finding::UnreachableRoute, format!("never applies: the route before it at index {catches_all} has no match and takes everything"));
+        // Of two routes without a match Istio says it even where the first one hands requests on.
+        let before = catches_all.or(is_bare.filter(|_| matches.is_empty()));
+        if let Some(before) = before {
+            at.report(Finding::UnreachableRoute, format!("never applies: the route before it at index {before} has no match and takes everything"));
         }
         if matches.is_empty() {
-            catches_all = catches_all.or(Some(index));
+            is_bare = is_bare.or(Some(index));
+            catches_all = catches_all.or((!hands_on).then_some(index));
         }
-        if is_single {
-            continue;
-        }
-        let mut repeated = 0;
+        let mut repeats = !matches.is_empty();
+        let mut covering = Vec::new();
         for (number, condition) in matches.iter().enumerate() {
             let identity = condition.identity();
-            let same = earlier.same_as(identity.as_ref());
-            repeated += usize::from(same.is_some());
-            if let Some((route, earlier)) = same.or_else(|| earlier.first_wider(condition)) {
+            let same = identity
+                .as_ref()
+                .and_then(|text| by_identity.get(text).copied());
+            let found = wider.first(condition);
+            if let Some((route, earlier)) = same.or(found.by_prefix) {
                 let text = format!(
                     "adds nothing: the match at index {earlier} of the route at index {route} takes the same requests before it"
                 );
@@ -78,12 +99,30 @@ fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M
                     .index(number)
                     .report(Finding::IneffectiveMatch, text);
             }
-            earlier.push((index, number), identity, condition);
+            repeats &= same.is_some();
+            covering.extend(found.any.filter(|(route, _)| *route < index));
+            if let Some(identity) = identity {
+                by_identity.entry(identity).or_insert((index, number));
+            }
+            wider.push((index, number), condition);
         }
-        if !matches.is_empty() && repeated == matches.len() {
+        if repeats {
             at.report(
                 Finding::UnreachableRoute,
                 "never applies: earlier matches take everything that it matches",
+            );
+        } else if !matches.is_empty() && covering.len() == matches.len() && catches_all.is_none() {
+            covering.sort_unstable();
+            covering.dedup();
+            let verb = if covering.len() == 1 { "takes" } else { "take" };
+            let by = covering.iter();
+            let by = by.map(|(route, number)| format!("spec.http[{route}].match[{number}]"));
+            at.report(
+                Finding::ShadowedRoute,
+                format!(
+                    "is never used: {} {verb} its requests before",
+                    enumeration(by)
+                ),
             );
         }
     }
@@ -92,77 +131,56 @@ fn routes<'a, M: Match + 'a>(at: &Field<'_>, routes: impl Iterator<Item = &'a [M
 /// Index of a route, and of a match in it.
 type Place = (usize, usize);
 
-/// Conditions by their first need (empty for none), those of one need in order.
-type ByNeed<'a, M> = HashMap<String, Vec<(Place, &'a M)>>;
-
-/// The conditions so far, to be found without looking at all of them: there may be thousands.
-struct Earlier<'a, M> {
-    by_identity: HashMap<String, Place>,
-    by_prefix: BTreeMap<&'a str, ByNeed<'a, M>>,
+/// HTTP conditions so far.
+struct WiderRequests<'a> {
+    namespace: &'a str,
+    routes: &'a [HTTPRoute],
+    earlier: Earlier<'a, Place>,
 }
 
-impl<M> Default for Earlier<'_, M> {
-    fn default() -> Self {
-        Earlier {
-            by_identity: HashMap::new(),
-            by_prefix: BTreeMap::new(),
+impl<'a> WiderRequests<'a> {
+    fn condition(&self, request: &'a HTTPMatchRequest) -> Condition<'a> {
+        Condition {
+            request,
+            namespace: self.namespace,
         }
     }
 }
 
-impl<'a, M: Match> Earlier<'a, M> {
-    fn push(&mut self, place: Place, identity: Option<String>, condition: &'a M) {
-        if let Some(identity) = identity {
-            self.by_identity.entry(identity).or_insert(place);
+impl<'a> Wider<'a, HTTPMatchRequest> for WiderRequests<'a> {
+    fn push(&mut self, place: Place, request: &'a HTTPMatchRequest) {
+        self.earlier.push(place, self.condition(request));
+    }
+
+    fn first(&self, request: &'a HTTPMatchRequest) -> Covering {
+        let has_prefix = |request: &HTTPMatchRequest| {
+            request.uri.as_ref().is_some_and(|uri| uri.prefix.is_some())
+        };
+        let keeps = |(route, _): Place| {
+            let route = self.routes.get(route);
+            route.is_some_and(|route| route.delegate.is_none())
+        };
+        let condition = self.condition(request);
+        let find = |asked_for: &dyn Fn(Place, &HTTPMatchRequest) -> bool| {
+            self.earlier.first_covering(&condition, asked_for)
+        };
+        let by_prefix = has_prefix(request).then(|| find(&|_, request| has_prefix(request)));
+        Covering {
+            any: find(&|place, _| keeps(place)),
+            by_prefix: by_prefix.flatten(),
         }
-        if let Some(prefix) = condition.prefix() {
-            let need = condition.needs().into_iter().next().unwrap_or_default();
-            let by_need = self.by_prefix.entry(prefix).or_default();
-            by_need.entry(need).or_default().push((place, condition));
-        }
-    }
-
-    fn same_as(&self, identity: Option<&String>) -> Option<Place> {
-        self.by_identity.get(identity?).copied()
-    }
-
-    /// The first condition that covers this one.
-    fn first_wider(&self, condition: &M) -> Option<Place> {
-        let mut needs = condition.needs();
-        needs.push(String::new());
-        self.beginning(condition.prefix()?)
-            .take(LOOKED_THROUGH)
-            .flat_map(|by_need| needs.iter().filter_map(|need| by_need.get(need)))
-            .filter_map(|found| {
-                let mut first = found.iter().take(LOOKED_THROUGH);
-                first.find(|(_, other)| other.covers(condition))
-            })
-            .map(|(place, _)| *place)
-            .min()
-    }
-
-    /// The entries of the prefixes that a path begins with, the longest first.
-    fn beginning<'b>(&'b self, path: &'b str) -> impl Iterator<Item = &'b ByNeed<'a, M>> {
-        let mut end = Bound::Included(path);
-        std::iter::from_fn(move || {
-            loop {
-                let range = (Bound::Unbounded, end);
-                let (prefix, entry) = self.by_prefix.range::<str, _>(range).next_back()?;
-                if path.starts_with(prefix) {
-                    end = Bound::Excluded(prefix);
-                    return Some(entry);
-                }
-                // What the path begins with and comes before this one is part of both.
-                end = Bound::Included(common(prefix, path));
-            }
-        })
     }
 }
 
-/// What both texts begin with.
-fn common<'t>(one: &str, other: &'t str) -> &'t str {
-    let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
-    &other[..other.floor_char_boundary(same.count())]
+/// Conditions of TLS and TCP are compared as a whole alone.
+struct Nothing;
+
+impl<'a, M> Wider<'a, M> for Nothing {
+    fn push(&mut self, _: Place, _: &'a M) {}
+
+    fn first(&self, _: &'a M) -> Covering {
+        Covering::default()
+    }
 }
 
 impl Match for HTTPMatchRequest {
@@ -177,51 +195,6 @@ impl Match for HTTPMatchRequest {
         };
         serde_json::to_string(&unnamed).ok()
     }
-
-    fn prefix(&self) -> Option<&str> {
-        self.uri.as_ref()?.prefix.as_deref()
-    }
-
-    fn needs(&self) -> Vec<String> {
-        let needs = self.headers.iter().map(|one| need("header", one));
-        let needs = needs
-            .chain(self.query_params.iter().map(|one| need("parameter", one)))
-            .chain(self.without_headers.iter().map(|one| need("without", one)))
-            .chain(self.source_labels.iter().map(|one| need("label", one)))
-            .chain(self.method.iter().map(|one| need("method", one)))
-            .chain(self.authority.iter().map(|one| need("authority", one)))
-            .chain((self.port != 0).then(|| need("port", self.port)));
-        needs.collect()
-    }
-
-    /// Covered are longer prefixes under the same or fewer further conditions.
-    fn covers(&self, other: &Self) -> bool {
-        self.ignore_uri_case == other.ignore_uri_case
-            && [
-                (&self.scheme, &other.scheme),
-                (&self.method, &other.method),
-                (&self.authority, &other.authority),
-            ]
-            .iter()
-            .all(|(mine, others)| mine.is_none() || mine == others)
-            && is_part(&self.headers, &other.headers)
-            && is_part(&self.query_params, &other.query_params)
-            && is_part(&self.without_headers, &other.without_headers)
-            && is_part(&self.source_labels, &other.source_labels)
-            && (self.port == 0 || self.port == other.port)
-            && (self.source_namespace.is_empty() || self.source_namespace == other.source_namespace)
-            && (self.gateways.is_empty() || self.gateways == other.gateways)
-    }
-}
-
-/// A text for something that a condition asks for, which one that it covers asks for as well.
-fn need(what: &str, wanted: impl Serialize) -> String {
-    serde_json::to_string(&(what, wanted)).unwrap_or_default()
-}
-
-fn is_part<V: PartialEq>(part: &BTreeMap<String, V>, whole: &BTreeMap<String, V>) -> bool {
-    part.iter()
-        .all(|(key, value)| whole.get(key) == Some(value))
 }
 
 impl Match for TLSMatchAttributes {}
@@ -238,7 +211,7 @@ mod tests {
     fn problems(http: Vec<Value>) -> Vec<Problem> {
         let spec: VirtualServiceSpec = serde_json::from_value(json!({"http": http})).unwrap();
         let report = Report::default();
-        check(&report.spec(), &spec);
+        check(&report.spec(), &spec, "shop");
         report.into_problems()
     }
 
@@ -269,6 +242,43 @@ mod tests {
     }
 
     #[test]
+    fn routes_whose_requests_others_take_are_named_with_them() {
+        let of = |matches: Value| json!({"match": matches});
+        let routes = vec![
+            of(json!([{"uri": {"prefix": "/shop"}}, {"headers": {"x": {"exact": "1"}}}])),
+            of(json!([{"uri": {"exact": "/shop/cart"}}, {"uri": {"regex": "/shop/[0-9]+"}}])),
+            of(json!([{"uri": {"exact": "/shop/cart"}}, {"uri": {"exact": "/cart"}}])),
+            of(
+                json!([{"uri": {"exact": "/cart"}, "headers": {"x": {"exact": "1"}}}, {"uri": {"prefix": "/shop"}}]),
+            ),
+        ];
+        let said: Vec<String> = problems(routes)
+            .into_iter()
+            .filter(|problem| problem.finding == Finding::ShadowedRoute)
+            .map(|problem| format!("{} {}", problem.path, problem.text))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "spec.http[1] is never used: spec.http[0].match[0] takes its requests before",
+                "spec.http[3] is never used: spec.http[0].match[0], spec.http[0].match[1] take its requests before",
+            ]
+        );
+    }
+
+    #[test]
+    fn routes_that_hand_requests_on_may_leave_some_to_others() {
+        let routes = vec![
+            json!({"match": [{"uri": {"prefix": "/shop"}}], "delegate": {"name": "shop"}}),
+            json!({"match": [{"uri": {"exact": "/shop/cart"}}]}),
+            json!({"delegate": {"name": "rest"}}),
+            json!({"match": [{"uri": {"exact": "/other"}}]}),
+        ];
+        let said = problems(routes);
+        assert!(said.is_empty(), "{said:#?}");
+    }
+
+    #[test]
     fn matches_with_fewer_needs_cover_those_with_more() {
         let of = |headers: Value| json!({"match": [{"uri": {"prefix": "/"}, "headers": headers}]});
         let header = |value: &str| json!({"exact": value});
@@ -284,6 +294,12 @@ mod tests {
             .into_iter()
             .map(|problem| problem.path)
             .collect();
-        assert_eq!(paths, ["spec.http[2].match[0]", "spec.http[5].match[0]"]);
+        let expected = [2, 5].map(|route| {
+            [
+                format!("spec.http[{route}].match[0]"),
+                format!("spec.http[{route}]"),
+            ]
+        });
+        assert_eq!(paths, expected.concat());
     }
 }

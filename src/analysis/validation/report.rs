@@ -14,6 +14,8 @@ pub enum Finding {
     UnreachableRoute,
     /// A match that adds nothing to an earlier one.
     IneffectiveMatch,
+    /// A route whose requests other routes take before.
+    ShadowedRoute,
 }
 
 /// One problem of one object.

@@ -44,7 +44,7 @@ impl Validate for VirtualServiceSpec {
             &meta.namespace,
             ExportTo::Common,
         );
-        reachability::check(at, self);
+        reachability::check(at, self, &meta.namespace);
     }
 }
 

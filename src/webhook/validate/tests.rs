@@ -77,6 +77,34 @@ fn invalid_object_is_refused_with_all_its_problems() {
 }
 
 #[test]
+fn invalid_policy_is_refused_and_a_questionable_one_warned_of() {
+    let decided = |action: &str, rule: Value| {
+        let object = json!({
+            "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+            "metadata": {"name": "reviews", "namespace": "shop"}, "spec": {"action": action, "rules": [rule]},
+        });
+        let review = review(json!({
+            "uid": "1", "operation": "CREATE", "namespace": "shop", "name": "reviews", "object": object,
+            "kind": {"group": "security.istio.io", "version": "v1beta1", "kind": "AuthorizationPolicy"},
+        }));
+        decision(&review, &snapshot(&[]))
+    };
+    let ports = decided("ALLOW", json!({"to": [{"operation": {"ports": ["http"]}}]}));
+    assert_eq!(
+        ports.refusal.unwrap(),
+        "spec.rules[0].to[0].operation.ports[0]: \"http\" is not a port number"
+    );
+    let methods = decided("DENY", json!({"to": [{"operation": {"methods": ["PUT"]}}]}));
+    assert_eq!(methods.refusal, None);
+    let mut warnings = methods.warnings.iter();
+    assert!(
+        warnings.any(|line| line.contains("looks at HTTP alone")),
+        "{:?}",
+        methods.warnings
+    );
+}
+
+#[test]
 fn reference_to_what_is_not_there_is_a_warning() {
     let review = asked("CREATE", "VirtualService", to("v4"), json!(null));
     let decision = decision(&review, &snapshot(&[rule()]));

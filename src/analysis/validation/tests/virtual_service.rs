@@ -291,7 +291,10 @@ fn routes_that_nothing_reaches_are_named() {
         "VirtualService",
         [
             (
-                two(product.clone(), json!([{"uri": {"prefix": "/products"}}])),
+                two(
+                    product.clone(),
+                    json!([{"uri": {"prefix": "/products"}}, {"uri": {"exact": "/"}}]),
+                ),
                 "IST0131 spec.http[1].match[0]: adds nothing",
             ),
             (

@@ -55,11 +55,11 @@ macro_rules! policies {
 
         impl Policy for $spec {
             fn target(&self) -> Target<'_> {
-                Target {
+                let selected = Target {
                     selector: self.selector.as_ref(),
-                    $( $member: self.$member.$borrowed(), )*
                     ..Target::default()
-                }
+                };
+                Target { $( $member: self.$member.$borrowed(), )* ..selected }
             }
         }
     )*};

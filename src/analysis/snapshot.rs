@@ -248,7 +248,11 @@ fn verdict(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();
-    let (messages, suppressed) = suppression::split(messages, snapshot.world.metadata(key));
+    let (messages, suppressed) = if messages.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        suppression::split(messages, snapshot.world.metadata(key))
+    };
     let summary = match key.kind {
         Kind::Gateway => GatewayStatus::seen(&view, key).map(|status| status.summary()),
         _ => None,

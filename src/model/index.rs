@@ -153,8 +153,10 @@ impl<T: Entry> HostIndex<T> {
     /// The entries of the wildcards that cover a host, those of the longest first.
     pub fn above<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let mut found: Vec<&'a Arc<T>> = Vec::new();
-        let any = !self.wildcards.is_empty();
-        for level in host.wildcards_above().take_while(|_| any) {
+        if self.wildcards.is_empty() {
+            return found.into_iter();
+        }
+        for level in host.wildcards_above() {
             let from = self.wildcards.range(Place::first(&level)..);
             let of_level = from
                 .inspect(|_| visit())

@@ -95,7 +95,7 @@ fn one_change(services: usize) {
             };
             let standing = next.standing(key);
             black_box(conditions::status_patch(
-                next.world().status(key),
+                next.world().status(key).as_ref(),
                 meta.generation,
                 next.messages(key),
                 &standing,

@@ -43,9 +43,10 @@ pub fn analyze(input: &[u8]) {
             assert!(!message.text.is_empty() && !message.line().is_empty());
         }
         let live = snapshot.world().status(&key);
-        let patch = conditions::status_patch(live, 1, messages, &standing, Timestamp::UNIX_EPOCH);
+        let patch =
+            conditions::status_patch(live.as_ref(), 1, messages, &standing, Timestamp::UNIX_EPOCH);
         if let Some(patch) = patch {
-            let mut status = live.cloned().unwrap_or_default();
+            let mut status = live.unwrap_or_default();
             json_patch::merge(&mut status, &patch["status"]);
             let again = conditions::status_patch(
                 Some(&status),

@@ -109,8 +109,6 @@ struct Shared {
     asked: Mutex<Vec<String>>,
     /// The answer of a stale cache.
     remembered: Mutex<Option<Value>>,
-    /// How many status writes came here, whatever became of them.
-    attempts: AtomicUsize,
     /// Paths of the status writes that the API server accepted.
     written: Mutex<Vec<String>>,
     /// Whether connections may be. Every message ends those that are open.
@@ -138,7 +136,6 @@ impl Proxy {
             torn: AtomicUsize::new(0),
             asked: Mutex::default(),
             remembered: Mutex::default(),
-            attempts: AtomicUsize::new(0),
             written: Mutex::default(),
             connected: watch::Sender::new(true),
         });
@@ -188,11 +185,6 @@ impl Proxy {
     /// Takes note of an answer of the API server, for [`Fault::Stale`].
     pub fn remember(&self, answer: Value) {
         *lock(&self.shared.remembered) = Some(answer);
-    }
-
-    /// How many status writes were attempted.
-    pub fn attempts(&self) -> usize {
-        self.shared.attempts.load(Ordering::SeqCst)
     }
 
     /// Lets no further fault befall any request.
@@ -313,9 +305,6 @@ async fn answer(
     let (parts, body) = request.into_parts();
     lock(&shared.asked).push(format!("{} {}", parts.method, parts.uri));
     let fault = shared.fault(&parts);
-    if is_status_write(&parts) {
-        shared.attempts.fetch_add(1, Ordering::SeqCst);
-    }
     let request = Request::from_parts(parts, body);
     match fault {
         None => shared.forward(request).await,

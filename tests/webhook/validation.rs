@@ -169,7 +169,10 @@ fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
 
     cluster.apply(RULE).unwrap();
     // A subset that a route still uses goes, by an update and with its rule.
-    let lesser = RULE.replace("v1", "v2");
+    let lesser = RULE.replace(
+        "{name: v1, labels: {version: v1}}",
+        "{name: v2, labels: {version: v2}}",
+    );
     for dry_run in [&["--dry-run=server"][..], &[]] {
         let (applied, said) = apply(&cluster, &lesser, dry_run);
         let warned = said.contains("Warning: [IST0101] VirtualService default/sound: ");

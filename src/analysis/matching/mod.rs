@@ -152,18 +152,21 @@ fn paths(request: &HTTPMatchRequest) -> Texts<'_> {
     }
 }
 
-/// Exact paths and beginnings may ignore case; regular expressions never do.
+/// Exact paths and beginnings may ignore case; regular expressions never do, also those that stand for one path.
 fn covers_path(own: &HTTPMatchRequest, other: &HTTPMatchRequest) -> bool {
-    let (own_paths, others) = (paths(own), paths(other));
     if own.ignore_uri_case == other.ignore_uri_case && own.uri == other.uri {
         return true;
     }
-    let by_regex = matches!(others, Texts::Regex { .. });
-    if own.ignore_uri_case {
+    let ignores_case = |request: &HTTPMatchRequest| {
+        let by_regex = request.uri.as_ref().is_some_and(|uri| uri.regex.is_some());
+        request.ignore_uri_case && !by_regex
+    };
+    let (own_paths, others) = (paths(own), paths(other));
+    if ignores_case(own) {
         own_paths
             .in_small_letters()
             .cover(&others.in_small_letters())
-    } else if other.ignore_uri_case && !by_regex {
+    } else if ignores_case(other) {
         (own_paths == Texts::Any || own_paths.has_no_letters()) && own_paths.cover(&others)
     } else {
         own_paths.cover(&others)

@@ -328,6 +328,11 @@ fn narrower_conditions_are_covered() {
             true,
         ),
         (
+            r#"{"uri": {"regex": "/a"}, "ignoreUriCase": true}"#,
+            r#"{"uri": {"exact": "/a"}, "ignoreUriCase": true}"#,
+            false,
+        ),
+        (
             r#"{"headers": {"x": {}}}"#,
             r#"{"headers": {"x": {"exact": "a"}, "y": {}}}"#,
             true,

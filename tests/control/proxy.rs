@@ -210,7 +210,7 @@ impl Proxy {
     }
 
     /// What was to be changed in a namespace, accepted or not: method and URI.
-    pub fn attempts(&self, namespace: &str) -> Vec<String> {
+    pub fn changes_asked_for(&self, namespace: &str) -> Vec<String> {
         let part = format!("/namespaces/{namespace}/");
         let asked = lock(&self.shared.asked);
         let changes = asked.iter().filter(|request| !request.starts_with("GET "));

@@ -94,11 +94,15 @@ fn a_leader_that_was_stopped_for_longer_than_its_lease_asks_for_no_change_when_i
     wait_for_ready(cluster, ns, "gateway/gateway", "True");
     wait_for_ready(cluster, ns, "destinationrule/reviews", "True");
     wait_for_ports(cluster, ns, &[80, 8088]);
-    assert_eq!(next_proxy.attempts(ns), [""; 0], "a follower wrote");
+    assert_eq!(
+        next_proxy.changes_asked_for(ns),
+        [""; 0],
+        "a follower wrote"
+    );
 
     stopped.signal("STOP");
     // What it would write, had it not lost the Lease: all this is waiting for it when it goes on.
-    let before = proxy.attempts(ns);
+    let before = proxy.changes_asked_for(ns);
     cluster.apply(&virtual_service(ns, "v4")).unwrap();
     cluster.apply(&gateway(ns, &[8088, 8089])).unwrap();
     next.wait_for_metric(LEADER, 1.0);
@@ -120,7 +124,7 @@ fn a_leader_that_was_stopped_for_longer_than_its_lease_asks_for_no_change_when_i
     cluster.apply(&gateway(ns, &[8090])).unwrap();
     wait_for_ports(cluster, ns, &[80, 8090]);
     wait_for_ready(cluster, ns, "gateway/gateway", "True");
-    assert_eq!(proxy.attempts(ns), before, "it asked for a change");
+    assert_eq!(proxy.changes_asked_for(ns), before, "it asked for a change");
     assert_eq!(next.metric(PORT_WRITES), 2.0);
     assert_eq!(next.metric("outrigger_status_conflicts_total"), 0.0);
     // Four changes of the route; what the rule is told of its subsets follows each of them.

@@ -185,9 +185,9 @@ fn status_writes_that_fail_with_500_are_repeated_ever_more_seldom_and_then_once(
     wait_for_ready(cluster, ns, OBJECT, "True");
     wait_for_ready(cluster, ns, "destinationrule/reviews", "True");
     let is_told = || {
-        let mut told = proxy.attempts(ns).len();
+        let mut told = proxy.changes_asked_for(ns).len();
         wait::until(SOON, "no more writes", || {
-            let before = std::mem::replace(&mut told, proxy.attempts(ns).len());
+            let before = std::mem::replace(&mut told, proxy.changes_asked_for(ns).len());
             (before == told).then_some(told).ok_or(told)
         })
         .unwrap()
@@ -198,7 +198,7 @@ fn status_writes_that_fail_with_500_are_repeated_ever_more_seldom_and_then_once(
     cluster.apply(&virtual_service(ns, "v4")).unwrap();
     daemon.wait_for_metric("outrigger_status_failures_total", failures + 3.0);
     // A route and its rule: a few attempts each, not one after the other.
-    let attempts = proxy.attempts(ns).len() - before;
+    let attempts = proxy.changes_asked_for(ns).len() - before;
     assert!(attempts <= 8, "{attempts} attempts");
     let written = daemon.metric("outrigger_status_writes_total{kind=\"virtualservices\"}");
     proxy.heal();

@@ -1,7 +1,8 @@
 //! Who may hold connections to the agent's port when there are more clients than places.
 //!
 //! The kubelet's probes come over the same port as whatever other pods send. Who connects and asks nothing, or holds
-//! more places than others, must not keep them out: a newcomer that finds no place takes one from such a client.
+//! more places than others, must not keep them out: a newcomer that finds no place takes one from the client with the
+//! most, itself included. Nobody ever waits for a place: those behind would wait as well, whoever they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -14,7 +15,6 @@ use tokio::sync::Notify;
 pub(super) struct Places {
     most: usize,
     taken: Mutex<Taken>,
-    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -46,27 +46,17 @@ impl Places {
         Arc::new(Self {
             most,
             taken: Mutex::default(),
-            freed: Notify::new(),
         })
     }
 
-    /// A place for a connection from `peer`: a free one, one that is taken from somebody, or else the next that is freed.
-    pub(super) async fn take(self: &Arc<Self>, peer: IpAddr) -> Place {
-        loop {
-            let freed = self.freed.notified();
-            if let Some(place) = self.try_take(peer) {
-                return place;
-            }
-            freed.await;
-        }
-    }
-
-    fn try_take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    /// A place for a connection from `peer`: a free one, or else one that is taken from somebody.
+    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Place {
         let mut taken = self.lock();
         if taken.holders.len() >= self.most {
-            let victim = taken.victim(peer)?;
-            let holder = taken.holders.remove(&victim)?;
-            holder.evicted.notify_one();
+            let victim = taken.victim(peer);
+            if let Some(holder) = victim.and_then(|victim| taken.holders.remove(&victim)) {
+                holder.evicted.notify_one();
+            }
         }
         let number = taken.next;
         taken.next += 1;
@@ -77,11 +67,11 @@ impl Places {
             evicted: Arc::clone(&evicted),
         };
         taken.holders.insert(number, holder);
-        Some(Place {
+        Place {
             places: Arc::clone(self),
             number,
             evicted,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -90,38 +80,34 @@ impl Places {
 }
 
 impl Taken {
-    /// Whose place a connection from `peer` gets when there is none: of those that have asked nothing yet, the oldest of
-    /// the client with the most; where all have asked, the oldest of the client with the most, if it has at least two
-    /// more than `peer`. Otherwise nobody's.
+    /// Whose place a connection from `peer` gets when there is none: one of the client that would have the most with it,
+    /// of two with as many that of `peer` itself, which can only lose to itself what it gains. Of that client's places
+    /// the oldest that has asked nothing yet, or else the oldest. None only where nobody has a place.
     fn victim(&self, peer: IpAddr) -> Option<u64> {
-        self.oldest_of_most(|holder| !holder.asked)
-            .or_else(|| {
-                let own = self
-                    .holders
-                    .values()
-                    .filter(|holder| holder.peer == peer)
-                    .count();
-                self.oldest_of_most(|_| true)
-                    .filter(|(_, count)| *count >= own + 2)
-            })
-            .map(|(number, _)| number)
-    }
-
-    /// The oldest place, among those of `which`, of the client that has the most of them; and how many it has.
-    fn oldest_of_most(&self, which: impl Fn(&Holder) -> bool) -> Option<(u64, usize)> {
-        let mut clients: HashMap<IpAddr, (u64, usize)> = HashMap::new();
-        for (number, holder) in self.holders.iter().filter(|(_, holder)| which(holder)) {
-            clients.entry(holder.peer).or_insert((*number, 0)).1 += 1;
+        // The newcomer counts.
+        let mut counts = HashMap::from([(peer, 1)]);
+        for holder in self.holders.values() {
+            *counts.entry(holder.peer).or_insert(0_usize) += 1;
         }
-        // Of two with as many, the older one.
-        clients
-            .into_values()
-            .max_by_key(|(oldest, count)| (*count, u64::MAX - oldest))
+        let most = counts.values().copied().max()?;
+        let own = counts.get(&peer).copied()?;
+        self.holders
+            .iter()
+            .filter(|(_, holder)| {
+                // With its first place it has none to lose: then it is one of those with one each.
+                if own == most && own > 1 {
+                    holder.peer == peer
+                } else {
+                    counts.get(&holder.peer) == Some(&most)
+                }
+            })
+            .min_by_key(|(number, holder)| (holder.asked, **number))
+            .map(|(number, _)| *number)
     }
 }
 
 impl Place {
-    /// The request has come: from now on only a client with more places than others can lose this one.
+    /// The request has come: from now on this one goes only after those of its client that have asked nothing.
     pub(super) fn asked(&self) {
         if let Some(holder) = self.places.lock().holders.get_mut(&self.number) {
             holder.asked = true;
@@ -136,84 +122,92 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.places.lock().holders.remove(&self.number).is_some() {
-            self.places.freed.notify_one();
-        }
+        self.places.lock().holders.remove(&self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     use super::*;
 
     const KUBELET: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
-    fn now<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        match future.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ready) => Some(ready),
-            Poll::Pending => None,
-        }
-    }
-
+    /// Whether it was lost and this was not asked before.
     fn is_lost(place: &Place) -> bool {
-        now(pin!(place.lost())).is_some()
+        let lost = pin!(place.lost());
+        lost.poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
     }
 
     #[test]
-    fn the_oldest_that_asks_nothing_goes_first_and_of_the_client_that_has_most_of_them() {
+    fn of_the_client_with_the_most_the_oldest_that_asks_nothing_goes_first() {
         let places = Places::new(4);
-        let kubelets = places.try_take(KUBELET).unwrap();
-        let others: Vec<Place> = (0..3).map(|_| places.try_take(ANOTHER).unwrap()).collect();
+        let kubelets = places.take(KUBELET);
+        let others: Vec<Place> = (0..3).map(|_| places.take(ANOTHER)).collect();
         others[0].asked();
-        let newcomer = places.try_take(KUBELET).unwrap();
+        let newcomer = places.take(KUBELET);
         let lost: Vec<bool> = others.iter().map(is_lost).collect();
         assert_eq!(lost, [false, true, false]);
         assert!(!is_lost(&kubelets) && !is_lost(&newcomer));
     }
 
     #[test]
-    fn one_client_cannot_hold_all_places_by_asking_what_takes_long_and_a_client_alone_loses_none() {
-        let places = Places::new(3);
-        let take = |peer| {
-            let place = places.try_take(peer)?;
-            place.asked();
-            Some(place)
-        };
-        let others: Vec<Place> = (0..3).map(|_| take(ANOTHER).unwrap()).collect();
-        assert!(take(ANOTHER).is_none());
-        let first = take(KUBELET).unwrap();
-        assert_eq!(
-            others.iter().map(is_lost).collect::<Vec<_>>(),
-            [true, false, false]
-        );
-        // Two and one: a newcomer would only turn it round.
-        assert!(take(KUBELET).is_none());
-        assert!(!is_lost(&first));
+    fn a_client_whose_places_have_all_asked_takes_none_from_one_that_has_only_just_connected() {
+        let places = Places::new(4);
+        let others: Vec<Place> = (0..3).map(|_| places.take(ANOTHER)).collect();
+        others.iter().for_each(Place::asked);
+        let kubelets = places.take(KUBELET);
+        let newcomer = places.take(ANOTHER);
+        assert!(!is_lost(&kubelets) && !is_lost(&newcomer));
+        let lost: Vec<bool> = others.iter().map(is_lost).collect();
+        assert_eq!(lost, [true, false, false]);
     }
 
     #[test]
-    fn who_waits_gets_the_place_that_is_freed() {
-        let places = Places::new(1);
-        let first = places.try_take(KUBELET).unwrap();
-        first.asked();
-        let mut waiting = pin!(places.take(KUBELET));
-        assert!(now(waiting.as_mut()).is_none());
-        drop(first);
-        assert!(now(waiting).is_some());
+    fn one_client_cannot_hold_all_places_by_asking_what_takes_long() {
+        let places = Places::new(3);
+        let take = |peer| {
+            let place = places.take(peer);
+            place.asked();
+            place
+        };
+        let others: Vec<Place> = (0..4).map(|_| take(ANOTHER)).collect();
+        let lost = || others.iter().map(is_lost).collect::<Vec<_>>();
+        // The fourth had to be at the cost of its own client.
+        assert_eq!(lost(), [true, false, false, false]);
+        let first = take(KUBELET);
+        assert_eq!(lost(), [false, true, false, false]);
+        // Two and one: a newcomer would only turn it round.
+        let second = take(KUBELET);
+        assert_eq!(lost(), [false; 4]);
+        assert!(is_lost(&first) && !is_lost(&second));
+    }
+
+    #[test]
+    fn where_each_client_has_one_a_newcomer_gets_the_oldest_that_asks_nothing() {
+        let places = Places::new(2);
+        let other = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 1, last));
+        let others = [1, 2].map(|last| places.take(other(last)));
+        others[0].asked();
+        let kubelets = places.take(KUBELET);
+        assert_eq!(others.each_ref().map(is_lost), [false, true]);
+        kubelets.asked();
+        let _newcomer = places.take(ANOTHER);
+        assert!(is_lost(&others[0]) && !is_lost(&kubelets));
     }
 
     #[test]
     fn a_place_that_was_lost_is_not_freed_a_second_time() {
         let places = Places::new(1);
-        let lost = places.try_take(ANOTHER).unwrap();
-        let held = places.try_take(KUBELET).unwrap();
-        held.asked();
+        let lost = places.take(ANOTHER);
+        let held = places.take(KUBELET);
         drop(lost);
-        assert!(places.try_take(KUBELET).is_none());
+        let _newcomer = places.take(ANOTHER);
+        assert!(is_lost(&held));
     }
 }

@@ -3,6 +3,9 @@
 //! Any replica announces. The same thing about the same object is one Event an hour, whoever says it and however often:
 //! the Event's name is made from what it says, so of several replicas the API server takes the first. Nothing waits
 //! for an announcement: too many are dropped and counted, and those that failed are made again by the next pod.
+//!
+//! Whoever reaches the webhook's port can name workloads that do not exist. To look for them takes a pace and a queue
+//! of their own, so that what is said of others does not wait for it.
 
 use std::{
     collections::HashSet,
@@ -30,13 +33,15 @@ use tokio::{
 
 use super::{
     events::NOTE_LIMIT,
-    owners::{Owners, Unproven},
+    owners::{LookError, Owners},
     pace::Pace,
 };
 use crate::{analysis::Snapshot, audit::notes, world::Controller};
 
 /// How many may wait.
 const QUEUE: usize = 1024;
+/// How many may wait for a look at the workload that they name.
+const LOOKS: usize = 256;
 /// How much of what was said this hour is remembered; beyond that the API server says that it knows.
 const REMEMBERED: usize = 16_384;
 /// How long a write may take.
@@ -147,14 +152,26 @@ fn lock(said: &Mutex<HashSet<u64>>) -> MutexGuard<'_, HashSet<u64>> {
 
 /// Writes announcements as Events.
 pub struct Announcer {
+    queue: mpsc::Receiver<(Announcement, u64)>,
+    writer: Writer,
+}
+
+struct Writer {
     client: Client,
     instance: String,
     owners: Owners,
-    queue: mpsc::Receiver<(Announcement, u64)>,
     said: Arc<Mutex<HashSet<u64>>>,
     written: Counter,
     failed: Counter,
     unproven: Counter,
+    dropped: Counter,
+}
+
+/// What an announcement is about is known.
+struct Proven {
+    announcement: Announcement,
+    identity: u64,
+    about: ObjectReference,
 }
 
 impl Announcer {
@@ -191,16 +208,17 @@ impl Announcer {
         });
         let (sender, queue) = mpsc::channel(QUEUE);
         let said = Arc::<Mutex<HashSet<u64>>>::default();
-        let announcer = Self {
+        let writer = Writer {
             owners: Owners::new(client.clone(), snapshots),
             client,
             instance,
-            queue,
             said: Arc::clone(&said),
             written,
             failed,
             unproven,
+            dropped: dropped.clone(),
         };
+        let announcer = Self { queue, writer };
         let announcements = Announcements {
             sender,
             said,
@@ -210,43 +228,134 @@ impl Announcer {
     }
 
     /// Writes until `shutdown` is ready.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { queue, writer } = self;
+        let (to_look, unproven) = mpsc::channel(LOOKS);
+        let (to_write, proven) = mpsc::channel(QUEUE);
         let mut shutdown = pin!(shutdown);
-        let mut pace = Pace::new(Instant::now());
-        loop {
-            let (announcement, identity) = tokio::select! {
-                () = &mut shutdown => return,
-                Some(next) = self.queue.recv() => next,
+        let work = async {
+            tokio::join!(
+                writer.sort(queue, to_look, to_write.clone()),
+                writer.look(unproven, to_write),
+                writer.write_all(proven),
+            )
+        };
+        tokio::select! {
+            () = &mut shutdown => return,
+            _ = work => {}
+        }
+        // Nobody is left who could announce.
+        shutdown.await;
+    }
+}
+
+impl Writer {
+    /// Parts what can be said at once from what needs a look first.
+    async fn sort(
+        &self,
+        mut queue: mpsc::Receiver<(Announcement, u64)>,
+        to_look: mpsc::Sender<(Announcement, u64)>,
+        to_write: mpsc::Sender<Proven>,
+    ) {
+        while let Some((announcement, identity)) = queue.recv().await {
+            let about = match &announcement.about {
+                About::Object(object) => Some(Ok((**object).clone())),
+                About::Workload {
+                    namespace,
+                    controller,
+                } => self.owners.known(namespace, controller),
             };
-            tokio::select! {
-                () = &mut shutdown => return,
-                () = sleep_until(pace.next(Instant::now())) => {}
-            }
-            let written = tokio::select! {
-                () = &mut shutdown => return,
-                written = self.write(&announcement) => written,
-            };
-            if let Err(error) = written {
-                lock(&self.said).remove(&identity);
-                if let WriteError::Unproven(why) = &error {
-                    self.unproven.inc();
-                    tracing::debug!(reason = announcement.reason, about = ?announcement.about, %why, "nothing is said");
-                    continue;
+            match about {
+                Some(about) => {
+                    let about = about.map_err(LookError::from);
+                    self.pass(announcement, identity, about, &to_write).await;
                 }
-                self.failed.inc();
-                tracing::warn!(reason = announcement.reason, about = ?announcement.about, %error, "cannot write an event");
+                None => {
+                    if to_look.try_send((announcement, identity)).is_err() {
+                        lock(&self.said).remove(&identity);
+                        self.dropped.inc();
+                    }
+                }
             }
         }
     }
 
-    async fn write(&mut self, announcement: &Announcement) -> Result<(), WriteError> {
-        let about = match &announcement.about {
-            About::Object(object) => (**object).clone(),
-            About::Workload {
-                namespace,
-                controller,
-            } => self.owners.topmost(namespace, controller).await?,
-        };
+    /// Looks for the workloads that announcements name, one after the other.
+    async fn look(
+        &self,
+        mut queue: mpsc::Receiver<(Announcement, u64)>,
+        to_write: mpsc::Sender<Proven>,
+    ) {
+        let mut pace = Pace::new(Instant::now());
+        while let Some((announcement, identity)) = queue.recv().await {
+            let about = match &announcement.about {
+                About::Object(object) => Ok((**object).clone()),
+                About::Workload {
+                    namespace,
+                    controller,
+                } => {
+                    // The look for another announcement may have told by now.
+                    if let Some(known) = self.owners.known(namespace, controller) {
+                        known.map_err(LookError::from)
+                    } else {
+                        sleep_until(pace.next(Instant::now())).await;
+                        self.owners.look(namespace, controller).await
+                    }
+                }
+            };
+            self.pass(announcement, identity, about, &to_write).await;
+        }
+    }
+
+    /// Hands on what is proven, and counts what is not.
+    async fn pass(
+        &self,
+        announcement: Announcement,
+        identity: u64,
+        about: Result<ObjectReference, LookError>,
+        to_write: &mpsc::Sender<Proven>,
+    ) {
+        match about {
+            Ok(about) => {
+                let proven = Proven {
+                    announcement,
+                    identity,
+                    about,
+                };
+                // It only fails when everything ends.
+                let _ = to_write.send(proven).await;
+            }
+            Err(error) => self.not_said(&announcement, identity, &error.into()),
+        }
+    }
+
+    async fn write_all(&self, mut queue: mpsc::Receiver<Proven>) {
+        let mut pace = Pace::new(Instant::now());
+        while let Some(proven) = queue.recv().await {
+            sleep_until(pace.next(Instant::now())).await;
+            if let Err(error) = self.write(&proven.announcement, proven.about).await {
+                self.not_said(&proven.announcement, proven.identity, &error);
+            }
+        }
+    }
+
+    /// It may be announced again.
+    fn not_said(&self, announcement: &Announcement, identity: u64, error: &WriteError) {
+        lock(&self.said).remove(&identity);
+        if let WriteError::Look(LookError::Unproven(why)) = error {
+            self.unproven.inc();
+            tracing::debug!(reason = announcement.reason, about = ?announcement.about, %why, "nothing is said");
+            return;
+        }
+        self.failed.inc();
+        tracing::warn!(reason = announcement.reason, about = ?announcement.about, %error, "cannot write an event");
+    }
+
+    async fn write(
+        &self,
+        announcement: &Announcement,
+        about: ObjectReference,
+    ) -> Result<(), WriteError> {
         let event = self.event(announcement, about, Timestamp::now());
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
@@ -306,7 +415,7 @@ impl Announcer {
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error(transparent)]
-    Unproven(#[from] Unproven),
+    Look(#[from] LookError),
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error("the API server did not answer within {WRITE_TIME:?}")]
@@ -315,6 +424,12 @@ enum WriteError {
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        body::Body,
+        extract::Request,
+        http::{Method, StatusCode},
+    };
+
     use super::*;
 
     fn announcement(subject: &str) -> Announcement {
@@ -360,6 +475,107 @@ mod tests {
         assert_eq!(queue.try_recv().unwrap().0.subject, "a");
         announcements.send(announcement("b"));
         assert_eq!(queue.try_recv().unwrap().0.subject, "b");
+    }
+
+    /// An API server that answers reads of workloads with this status, if at all, and takes every Event.
+    struct Api {
+        requests: Arc<Mutex<Vec<Method>>>,
+        client: Client,
+    }
+
+    impl Api {
+        fn answering_reads(status: Option<StatusCode>) -> Self {
+            let requests = Arc::<Mutex<Vec<Method>>>::default();
+            let seen = Arc::clone(&requests);
+            let answer = async move |request: Request| {
+                seen.lock().unwrap().push(request.method().clone());
+                if request.method() == Method::POST {
+                    return (StatusCode::CREATED, request.into_body());
+                }
+                let Some(status) = status else {
+                    return std::future::pending().await;
+                };
+                let reason = status.canonical_reason().unwrap().replace(' ', "");
+                let body = serde_json::json!({
+                    "apiVersion": "v1", "kind": "Status", "status": "Failure",
+                    "reason": reason, "code": status.as_u16(),
+                });
+                (status, Body::from(body.to_string()))
+            };
+            let router = axum::Router::new().fallback(answer);
+            Self {
+                requests,
+                client: Client::new(router, "default"),
+            }
+        }
+
+        fn count(&self, method: &Method) -> usize {
+            let requests = self.requests.lock().unwrap();
+            requests.iter().filter(|one| *one == method).count()
+        }
+
+        /// Announces, lets the announcer work for so long, and returns what it counted as failed and as unproven.
+        async fn announce(&self, all: Vec<Announcement>, time: Duration) -> (u64, u64) {
+            let snapshots = watch::Sender::new(Arc::default()).subscribe();
+            let registry = &mut Registry::default();
+            let (announcer, announcements) =
+                Announcer::new(self.client.clone(), "web-0".to_owned(), snapshots, registry);
+            let counters = [&announcer.writer.failed, &announcer.writer.unproven];
+            let [failed, unproven] = counters.map(Counter::clone);
+            for one in all {
+                announcements.send(one);
+            }
+            announcer.run(tokio::time::sleep(time)).await;
+            (failed.get(), unproven.get())
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_be_looked_up_is_a_failure_and_only_who_does_not_exist_is_unproven() {
+        for (status, counted) in [
+            (Some(StatusCode::NOT_FOUND), (0, 1)),
+            (Some(StatusCode::FORBIDDEN), (1, 0)),
+            (Some(StatusCode::INTERNAL_SERVER_ERROR), (1, 0)),
+            (None, (1, 0)),
+        ] {
+            let api = Api::answering_reads(status);
+            let found = api.announce(vec![announcement("a")], HOUR).await;
+            assert_eq!(found, counted, "{status:?}");
+            assert_eq!(api.count(&Method::POST), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_exist_is_looked_for_once_whatever_is_said_of_it() {
+        let api = Api::answering_reads(Some(StatusCode::NOT_FOUND));
+        let all = (0..200).map(|n| announcement(&n.to_string())).collect();
+        assert_eq!(api.announce(all, HOUR).await, (0, 200));
+        assert_eq!(api.count(&Method::GET), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_does_not_wait_for_looks_at_what_was_made_up() {
+        let api = Api::answering_reads(None);
+        let made_up = (0..LOOKS).map(|n| {
+            let mut one = announcement("a");
+            if let About::Workload { controller, .. } = &mut one.about {
+                controller.uid = n.to_string();
+            }
+            one
+        });
+        let mut known = announcement("b");
+        known.about = About::Object(Box::new(ObjectReference {
+            namespace: Some("shop".to_owned()),
+            name: Some("web".to_owned()),
+            ..ObjectReference::default()
+        }));
+        let all = made_up.chain([known]).collect();
+        // Before the first look has ended.
+        api.announce(all, Duration::from_secs(1)).await;
+        assert_eq!(api.count(&Method::GET), 1);
+        assert_eq!(api.count(&Method::POST), 1);
     }
 
     #[test]

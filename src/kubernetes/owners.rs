@@ -7,8 +7,9 @@
 //! the uid that was claimed: by a pod that the API server has told of, or by the API server when it is asked.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
+    collections::{HashMap, HashSet, VecDeque, hash_map::RandomState},
+    hash::BuildHasher as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +37,7 @@ const LOOKED_UP: [(&str, &str, &str); 5] = [
 ];
 /// How many of them may have such an owner.
 const BETWEEN: usize = 3;
-/// How many controllers are remembered.
+/// How many controllers are remembered, and how many that do not exist.
 const REMEMBERED: usize = 4096;
 /// How long one look may take.
 const LOOK_TIME: Duration = Duration::from_secs(5);
@@ -45,13 +46,46 @@ const LOOK_TIME: Duration = Duration::from_secs(5);
 pub struct Owners {
     client: Client,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    known: HashMap<Claim, Controller>,
-    /// The keys of `known`, oldest first.
-    order: VecDeque<Claim>,
+    memory: Mutex<Memory>,
 }
 
 /// A controller as somebody names it, with its namespace.
 type Claim = (String, Controller);
+
+#[derive(Default)]
+struct Memory {
+    known: HashMap<Claim, Controller>,
+    /// The keys of `known`, oldest first.
+    order: VecDeque<Claim>,
+    /// Hashes of claims that are false, and stay so: a uid is of no use before its object is there, nor ever again
+    /// after. Whoever makes them up decides how long they are, so not the claims themselves.
+    absent: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Memory {
+    fn owner(&mut self, claim: Claim, owner: Controller) {
+        if self.known.insert(claim.clone(), owner).is_none() {
+            self.order.push_back(claim);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn absent(&mut self, claim: &Claim) {
+        if self.absent.len() >= REMEMBERED {
+            self.absent.clear();
+        }
+        self.absent.insert(self.hasher.hash_one(claim));
+    }
+
+    fn is_absent(&self, claim: &Claim) -> bool {
+        self.absent.contains(&self.hasher.hash_one(claim))
+    }
+}
 
 impl Owners {
     /// Nothing is known yet. `snapshots` have the pods that the API server has told of.
@@ -59,47 +93,68 @@ impl Owners {
         Self {
             client,
             snapshots,
-            known: HashMap::new(),
-            order: VecDeque::new(),
+            memory: Mutex::default(),
         }
     }
 
-    /// The topmost workload above `controller`, which is in `namespace`; the controller itself where nothing more is
-    /// known, because it may not be read, or has no owner.
-    ///
-    /// # Errors
-    /// The controller is not shown to exist.
-    pub async fn topmost(
-        &mut self,
+    /// The topmost workload above `controller`, which is in `namespace`, or that nothing shows the controller to exist,
+    /// as far as that is known without a call. None where it takes [`Owners::look`] to tell.
+    pub fn known(
+        &self,
         namespace: &str,
         controller: &Controller,
-    ) -> Result<ObjectReference, Unproven> {
+    ) -> Option<Result<ObjectReference, Unproven>> {
         let claim = (namespace.to_owned(), controller.clone());
-        if let Some(owner) = self.known.get(&claim) {
-            return Ok(reference(namespace, owner));
+        {
+            let memory = self.memory();
+            if let Some(owner) = memory.known.get(&claim) {
+                return Some(Ok(reference(namespace, owner)));
+            }
+            if memory.is_absent(&claim) {
+                return Some(Err(Unproven::Absent));
+            }
         }
-        let kind = (controller.api_version.as_str(), controller.kind.as_str());
-        let looked_up = LOOKED_UP
-            .iter()
-            .position(|(version, name, _)| (*version, *name) == kind);
-        let is_topmost = looked_up.is_none_or(|index| index >= BETWEEN);
+        let looked_up = looked_up(controller);
+        let is_topmost = looked_up.is_none_or(|(index, _)| index >= BETWEEN);
         if is_topmost && self.has_pods(namespace, controller) {
-            return Ok(reference(namespace, controller));
+            return Some(Ok(reference(namespace, controller)));
         }
-        let Some((_, _, plural)) = looked_up.and_then(|index| LOOKED_UP.get(index)) else {
-            return Err(Unproven::Kind);
-        };
-        let owner = match self.owner_of(namespace, controller, plural).await {
-            Ok(owner) => owner,
+        looked_up.is_none().then_some(Err(Unproven::Kind))
+    }
+
+    /// Asks the API server for the topmost workload above `controller`, which is in `namespace`; the controller itself
+    /// where nothing more is known, because it may not be read, or has no owner.
+    ///
+    /// # Errors
+    /// The controller is not shown to exist, or the API server does not tell.
+    pub async fn look(
+        &self,
+        namespace: &str,
+        controller: &Controller,
+    ) -> Result<ObjectReference, LookError> {
+        let (_, plural) = looked_up(controller).ok_or(Unproven::Kind)?;
+        let claim = (namespace.to_owned(), controller.clone());
+        match self.owner_of(namespace, controller, plural).await {
+            Ok(owner) => {
+                let topmost = reference(namespace, &owner);
+                self.memory().owner(claim, owner);
+                Ok(topmost)
+            }
             Err(why) if self.has_pods(namespace, controller) => {
                 tracing::debug!(namespace, kind = controller.kind, name = controller.name, %why, "cannot look for the owner");
-                return Ok(reference(namespace, controller));
+                Ok(reference(namespace, controller))
             }
-            Err(why) => return Err(why),
-        };
-        let topmost = reference(namespace, &owner);
-        self.remember(claim, owner);
-        Ok(topmost)
+            Err(why) => {
+                if matches!(why, LookError::Unproven(Unproven::Absent)) {
+                    self.memory().absent(&claim);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a pod that is there has this controller.
@@ -117,7 +172,7 @@ impl Owners {
         namespace: &str,
         controller: &Controller,
         plural: &str,
-    ) -> Result<Controller, Unproven> {
+    ) -> Result<Controller, LookError> {
         let (group, version) = match controller.api_version.split_once('/') {
             Some(parts) => parts,
             None => ("", controller.api_version.as_str()),
@@ -127,25 +182,23 @@ impl Owners {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource);
         let looked = timeout(LOOK_TIME, api.get_metadata_opt(&controller.name)).await;
-        let found = looked.map_err(|_| Unproven::Slow)??;
+        let found = looked.map_err(|_| LookError::Slow)??;
         let found = found.ok_or(Unproven::Absent)?;
         // A later one of the same name is meant by nobody.
         if found.metadata.uid.as_deref() != Some(controller.uid.as_str()) {
-            return Err(Unproven::Absent);
+            return Err(Unproven::Absent.into());
         }
         Ok(owner_in(&found).unwrap_or_else(|| controller.clone()))
     }
+}
 
-    fn remember(&mut self, claim: Claim, owner: Controller) {
-        if self.known.insert(claim.clone(), owner).is_none() {
-            self.order.push_back(claim);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
+/// Where the controller's kind stands in [`LOOKED_UP`], and its plural.
+fn looked_up(controller: &Controller) -> Option<(usize, &'static str)> {
+    let kind = (controller.api_version.as_str(), controller.kind.as_str());
+    let mut kinds = LOOKED_UP.iter().enumerate();
+    kinds.find_map(|(index, (version, name, plural))| {
+        ((*version, *name) == kind).then_some((index, *plural))
+    })
 }
 
 /// The controller that the object names.
@@ -171,8 +224,8 @@ fn reference(namespace: &str, owner: &Controller) -> ObjectReference {
     }
 }
 
-/// Why nothing is said about a controller.
-#[derive(Debug, thiserror::Error)]
+/// Why a controller is not known to exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// Its kind is not looked up, and no pod that is there names it.
     #[error("no pod that is known is controlled by it")]
@@ -180,10 +233,20 @@ pub enum Unproven {
     /// There is none of this name and uid.
     #[error("it does not exist")]
     Absent,
-    /// It cannot be looked up.
+}
+
+/// Why a look at a controller gives no owner.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// Nothing shows that there is such a controller.
     #[error(transparent)]
+    Unproven(#[from] Unproven),
+    /// It cannot be looked up.
+    #[error("the controller cannot be looked up: {0}")]
     Api(#[from] kube::Error),
     /// It cannot be looked up in time.
-    #[error("the API server did not answer within {LOOK_TIME:?}")]
+    #[error(
+        "the controller cannot be looked up: the API server did not answer within {LOOK_TIME:?}"
+    )]
     Slow,
 }

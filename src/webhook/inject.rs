@@ -207,20 +207,17 @@ impl Injector {
             self.metrics.notices_dropped.inc();
         }
     }
-}
 
-impl Injector {
     /// Whether the API server asks about such a pod. Whoever else asks shall not be able to have anything said in
-    /// namespaces that are no business of injection.
+    /// namespaces that are no business of injection, or that are not known to exist.
     fn is_asked_about(&self, pod: &Pod<'_>, namespace: &str) -> bool {
         let Some(snapshots) = &self.snapshots else {
             return true;
         };
         let snapshot = Arc::clone(&snapshots.borrow());
         let surroundings = audit::surroundings(snapshot.world(), namespace);
-        // A namespace that was made a moment ago may not be known yet.
-        surroundings.namespace.is_none()
-            || expectation::called(&self.config.borrow(), pod, namespace, &surroundings)
+        surroundings.namespace.is_some()
+            && expectation::called(&self.config.borrow(), pod, namespace, &surroundings)
                 != Match::No
     }
 }

@@ -233,7 +233,8 @@ impl Election {
         let Some(live) = self.api.get_opt(&self.name).await? else {
             return self.put(None).await;
         };
-        self.observe(&live, started);
+        // The holder may have renewed until the answer came; `started` would date that too early.
+        self.observe(&live, Instant::now());
         let may_take = match &self.seen {
             Some(seen) => may_take(live.spec.as_ref(), &self.identity, seen.at, started),
             None => false,
@@ -412,6 +413,13 @@ pub enum SeizeError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use axum::{extract::Request, http::Method};
+
     use super::*;
 
     fn held_by(holder: &str) -> LeaseSpec {
@@ -432,6 +440,38 @@ mod tests {
         assert!(may_take(Some(&lease), "a", seen, at(1)), "a renewal");
         assert!(may_take(Some(&held_by("")), "b", seen, at(0)), "given back");
         assert!(may_take(None, "b", seen, at(0)), "an empty Lease");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_slow_answer_shows_may_be_as_young_as_the_answer() {
+        const SLOW: Duration = Duration::from_secs(5);
+        let slow = Arc::new(AtomicBool::new(true));
+        let written = Arc::new(AtomicBool::new(false));
+        let (delays, puts) = (Arc::clone(&slow), Arc::clone(&written));
+        let answer = async move |request: Request| {
+            if request.method() == Method::PUT {
+                puts.store(true, Ordering::Relaxed);
+            } else if delays.swap(false, Ordering::Relaxed) {
+                sleep(SLOW).await;
+            }
+            let lease = Lease {
+                spec: Some(held_by("a")),
+                ..Lease::default()
+            };
+            serde_json::to_string(&lease).unwrap()
+        };
+        let client = kube::Client::new(axum::Router::new().fallback(answer), "default");
+        let (name, me) = (NAME.to_owned(), "b".to_owned());
+        let api = Api::default_namespaced(client);
+        let (mut election, leadership) = Election::new(api, name, me, &mut Registry::default());
+        election.attempt().await;
+        let answered = Instant::now();
+        tokio::time::advance(DURATION - Duration::from_millis(1)).await;
+        election.attempt().await;
+        assert!(!leadership.is_held() && !written.load(Ordering::Relaxed));
+        tokio::time::advance(DURATION - answered.elapsed()).await;
+        election.attempt().await;
+        assert!(leadership.is_held() && written.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
         let both = [(8088, None), (8089, None)];
         let live = plan("u", &both, Some(&[(8088, 30001), (8089, 30002)]));
         assert_eq!(
-            after(&[live.clone()]),
+            after(std::slice::from_ref(&live)),
             BTreeMap::new(),
             "nothing is missing"
         );

@@ -21,6 +21,13 @@ const SERVICE_EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// The name by which a VirtualService says that it applies to the sidecars.
 pub const MESH_GATEWAY: &str = "mesh";
 
+/// How many courses the routes of one object have in the index, for all of its hosts together: an object of some kilobytes
+/// could else have a million.
+const MOST_PLACES: usize = 2_048;
+
+/// How many courses routes have for each host whatever number of hosts there is.
+const FOLLOWED_ALWAYS: usize = 4;
+
 /// A port of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
@@ -106,12 +113,27 @@ pub enum Scope {
 }
 
 impl Routes {
-    /// The scopes in which other routes are exported just as far: there they are rivals.
+    /// The scopes in which other routes are exported just as far: there they are rivals. Of very many, the first.
     pub fn scopes(&self) -> Vec<Scope> {
         match &self.visibility {
             Visibility::Everywhere => vec![Scope::Everywhere],
-            Visibility::Namespaces(list) => list.iter().cloned().map(Scope::In).collect(),
+            Visibility::Namespaces(list) => {
+                let first = list.iter().take(self.followed());
+                first.cloned().map(Scope::In).collect()
+            }
         }
+    }
+
+    /// The Gateways at which other routes may be rivals. Of very many, the first.
+    pub fn at_gateways(&self) -> impl Iterator<Item = Course> + '_ {
+        let first = self.gateways.iter().take(self.followed());
+        first.cloned().map(Course::Gateway)
+    }
+
+    /// How many namespaces and how many Gateways of the object are looked at together with other objects.
+    fn followed(&self) -> usize {
+        let hosts = self.spec.hosts.len().max(1);
+        (MOST_PLACES / hosts).max(FOLLOWED_ALWAYS)
     }
 
     /// The scope of routes that are exported farther, or less far, and are seen from where these are; none where nobody
@@ -132,7 +154,7 @@ impl Routes {
             }
         }
         if !self.spec.http.is_empty() {
-            courses.extend(self.gateways.iter().cloned().map(Course::Gateway));
+            courses.extend(self.at_gateways());
         }
         if self.splits {
             courses.push(Course::Splitting);
@@ -196,8 +218,8 @@ macro_rules! entry {
 }
 entry! {
     Service: |a, b| a.visibility == b.visibility && a.ports == b.ports;
-    Rule: |a, b| Arc::ptr_eq(&a.spec, &b.spec) && a.visibility == b.visibility;
-    Routes: |a, b| Arc::ptr_eq(&a.spec, &b.spec) && a.visibility == b.visibility;
+    Rule: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
+    Routes: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Served: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Target: |a, b| a.subsets == b.subsets;
 }
@@ -265,10 +287,9 @@ pub(super) fn of_service_entry(
         &settings.default_service_export_to,
         &key.namespace,
     );
-    spec.hosts
-        .iter()
+    hosts(&spec.hosts, key, settings)
         .map(|host| Service {
-            host: Host::resolve(host, &key.namespace, &settings.cluster_domain),
+            host,
             source: key.clone(),
             created: object.meta.created,
             visibility: visibility.clone(),
@@ -331,10 +352,18 @@ pub(super) fn of_virtual_service(
         gateways: Arc::clone(&gateways),
         spec: spec.clone(),
     };
-    spec.hosts
-        .iter()
-        .map(|host| of_host(resolve(host)))
-        .collect()
+    hosts(&spec.hosts, key, settings).map(of_host).collect()
+}
+
+/// The hosts of an object, each once: they may repeat, also by being written short here and in full there.
+fn hosts(
+    written: &[String],
+    key: &ObjectKey,
+    settings: &Settings,
+) -> impl Iterator<Item = Host> + use<> {
+    let resolve = |host: &String| Host::resolve(host, &key.namespace, &settings.cluster_domain);
+    let hosts: BTreeSet<Host> = written.iter().map(resolve).collect();
+    hosts.into_iter()
 }
 
 pub(super) fn targets_of_virtual_service(

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::api::text::enumeration;
+
 /// From which namespaces an object is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visibility {
@@ -38,7 +40,9 @@ impl Visibility {
     pub fn includes(&self, namespace: &str) -> bool {
         match self {
             Visibility::Everywhere => true,
-            Visibility::Namespaces(list) => list.iter().any(|member| &**member == namespace),
+            Visibility::Namespaces(list) => list
+                .binary_search_by(|member| (**member).cmp(namespace))
+                .is_ok(),
         }
     }
 
@@ -47,8 +51,8 @@ impl Visibility {
         match (self, other) {
             (Visibility::Everywhere, _) => true,
             (_, Visibility::Everywhere) => false,
-            (_, Visibility::Namespaces(list)) => {
-                list.iter().all(|namespace| self.includes(namespace))
+            (Visibility::Namespaces(own), Visibility::Namespaces(list)) => {
+                own.len() >= list.len() && list.iter().all(|namespace| self.includes(namespace))
             }
         }
     }
@@ -59,8 +63,12 @@ impl Visibility {
             (Visibility::Everywhere, Visibility::Everywhere) => true,
             (Visibility::Everywhere, Visibility::Namespaces(list))
             | (Visibility::Namespaces(list), Visibility::Everywhere) => !list.is_empty(),
-            (Visibility::Namespaces(list), _) => {
-                list.iter().any(|namespace| other.includes(namespace))
+            (Visibility::Namespaces(own), Visibility::Namespaces(list)) => {
+                let (few, by) = match own.len() < list.len() {
+                    true => (own, other),
+                    false => (list, self),
+                };
+                few.iter().any(|namespace| by.includes(namespace))
             }
         }
     }
@@ -71,7 +79,7 @@ impl fmt::Display for Visibility {
         match self {
             Visibility::Everywhere => f.write_str("all namespaces"),
             Visibility::Namespaces(list) if list.is_empty() => f.write_str("no namespace"),
-            Visibility::Namespaces(list) => write!(f, "namespace {}", list.join(", ")),
+            Visibility::Namespaces(list) => write!(f, "namespace {}", enumeration(list.iter())),
         }
     }
 }

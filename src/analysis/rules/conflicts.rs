@@ -5,8 +5,7 @@ use crate::analysis::message::Diagnosis;
 use crate::analysis::view::View;
 use crate::api::networking::VirtualServiceSpec;
 use crate::api::text::enumeration;
-use crate::model::{Course, Scope, applies_to_mesh};
-use crate::world::ObjectKey;
+use crate::model::{Course, Routes, Scope, applies_to_mesh};
 
 use super::{Inspected, Report};
 
@@ -34,52 +33,81 @@ pub(super) fn mesh_hosts_are_routed_once(
         else {
             continue;
         };
-        let path = || format!("spec.hosts[{i}]");
+        let found_is = |diagnosis, rival| Found {
+            diagnosis,
+            index: i,
+            host: written,
+            own,
+            rival,
+        };
         let equals = || own.scopes().into_iter().map(Course::Sidecars);
         if let Some((_, winner)) = all.first_before(own, equals()) {
-            let text = format!(
-                "sidecars route host \"{written}\" as {} says, which comes first (the oldest does, then by namespace and \
-                 name); this object's routes for it are not used",
-                winner.source
-            );
-            found.push((&say::ROUTES_CONFLICT, path(), text, written, &winner.source));
+            found.push(found_is(&say::ROUTES_CONFLICT, winner));
         } else if let Some((_, loser)) = all.first_after(own, equals()) {
-            let text = format!(
-                "{} routes host \"{written}\" for sidecars too; this object comes first and is used",
-                loser.source
-            );
-            found.push((&say::ROUTES_CONTESTED, path(), text, written, &loser.source));
+            found.push(found_is(&say::ROUTES_CONTESTED, loser));
         } else if let Some(other) = own.other_scope().and_then(of).and_then(|others| {
             let around = others.above(&host).chain(others.below(&host));
             others.exact(&host).chain(around).next()
         }) {
-            let text = format!(
-                "{} routes host \"{}\" for sidecars too, exported to {} while this object is exported to {}; where both \
-                 are visible, the one that is exported to single namespaces is used",
-                other.source, other.host, other.visibility, own.visibility
-            );
-            found.push((&say::ROUTES_CONTESTED, path(), text, written, &other.source));
+            found.push(found_is(&say::ROUTES_CONTESTED, other));
         }
     }
-    let is_lost = |found: &Found<'_>| std::ptr::eq(found.0, &say::ROUTES_CONFLICT);
+    let is_lost = |found: &Found<'_>| std::ptr::eq(found.diagnosis, &say::ROUTES_CONFLICT);
     let first = found.iter().position(is_lost).unwrap_or(0);
     if found.is_empty() {
         return;
     }
-    let (diagnosis, path, text, _, rival) = found.remove(first);
-    let more: Vec<&str> = found.iter().map(|(_, _, _, host, _)| *host).collect();
+    let first = found.remove(first);
+    let more: Vec<&str> = found.iter().map(|found| found.host).collect();
     let text = match more.is_empty() {
-        true => text,
+        true => first.text(),
         false => format!(
-            "{text}; other VirtualServices route {} too",
+            "{}; other VirtualServices route {} too",
+            first.text(),
             enumeration(&more)
         ),
     };
-    let message = report.say(diagnosis, path, text).concerning(rival);
-    for (_, _, _, _, rival) in &found {
-        message.concerning(rival);
+    let path = format!("spec.hosts[{}]", first.index);
+    let message = report
+        .say(first.diagnosis, path, text)
+        .concerning(&first.rival.source);
+    for other in &found {
+        message.concerning(&other.rival.source);
     }
 }
 
-/// What is to be said of one host: the diagnosis, the field, the text, the host, the rival.
-type Found<'a> = (&'static Diagnosis, String, String, &'a str, &'a ObjectKey);
+/// What is to be said of one host of an object.
+struct Found<'a> {
+    diagnosis: &'static Diagnosis,
+    /// Its place in `hosts`.
+    index: usize,
+    /// As it is written there.
+    host: &'a str,
+    own: &'a Routes,
+    rival: &'a Routes,
+}
+
+impl Found<'_> {
+    /// Only one of an object's is told in full: there may be many, and each is long where there are many namespaces.
+    fn text(&self) -> String {
+        let (host, rival) = (self.host, self.rival);
+        if std::ptr::eq(self.diagnosis, &say::ROUTES_CONFLICT) {
+            return format!(
+                "sidecars route host \"{host}\" as {} says, which comes first (the oldest does, then by namespace and \
+                 name); this object's routes for it are not used",
+                rival.source
+            );
+        }
+        if self.own.other_scope() == rival.other_scope() {
+            return format!(
+                "{} routes host \"{host}\" for sidecars too; this object comes first and is used",
+                rival.source
+            );
+        }
+        format!(
+            "{} routes host \"{}\" for sidecars too, exported to {} while this object is exported to {}; where both \
+             are visible, the one that is exported to single namespaces is used",
+            rival.source, rival.host, rival.visibility, self.own.visibility
+        )
+    }
+}

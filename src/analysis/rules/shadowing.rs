@@ -32,34 +32,44 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
     report: &mut Report<'_>,
 ) {
     let own_gateways = gateways(object.spec, object.key);
-    if own_gateways.is_empty() || object.spec.http.is_empty() {
+    let Some(first_gateway) = own_gateways.first() else {
+        return;
+    };
+    if object.spec.http.is_empty() {
         return;
     }
+    // Whether what comes before is seen wherever this object is: for all of its hosts the same.
+    let mut is_seen: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
+    let mut own_routes = None;
     let mut left = MOST_COMPARED;
     let mut shadowed: BTreeMap<usize, Shadowed> = BTreeMap::new();
     for (index, written) in object.spec.hosts.iter().enumerate() {
         let host = view.resolve(written, &object.key.namespace);
         let all = view.routes_around(&host);
-        let courses = || own_gateways.iter().cloned().map(Course::Gateway);
-        let is_own = |course| all.of(&course)?.get(&host, object.meta.created, object.key);
-        let Some(own) = courses().find_map(is_own) else {
+        let of_first = all.of(&Course::Gateway(first_gateway.clone()));
+        let own = of_first.and_then(|all| all.get(&host, object.meta.created, object.key));
+        let Some(own) = own else {
             continue;
         };
-        let Some((Course::Gateway(gateway), _)) = all.first_before(own, courses()) else {
+        let Some((Course::Gateway(gateway), _)) = all.first_before(own, own.at_gateways()) else {
             continue;
         };
         let of_gateway = all.of(&Course::Gateway(gateway.clone()));
         let rivals = of_gateway.into_iter().flat_map(|all| all.before(own));
         let rivals: Vec<&Arc<Routes>> = rivals
             .take(MOST_RIVALS)
-            .filter(|routes| routes.visibility.includes_all_of(&own.visibility))
+            .filter(|routes| {
+                let includes = || routes.visibility.includes_all_of(&own.visibility);
+                *is_seen.entry(&routes.source).or_insert_with(includes)
+            })
             .collect();
         let Some(first) = rivals.first().copied() else {
             continue;
         };
         let mut comparison = Comparison {
             gateway: &gateway,
-            routes: merged::routes(view, object.key, object.spec).0,
+            routes: own_routes
+                .get_or_insert_with(|| merged::routes(view, object.key, object.spec).0),
             taken: Vec::new(),
             left,
         };
@@ -136,7 +146,7 @@ fn gateways(spec: &VirtualServiceSpec, key: &ObjectKey) -> BTreeSet<ObjectKey> {
 /// The routes of an object at one Gateway, compared with those before.
 struct Comparison<'a, 'v> {
     gateway: &'a ObjectKey,
-    routes: Vec<Route<'v>>,
+    routes: &'a [Route<'v>],
     /// For each condition of each route that the Gateway has, who takes its requests; `None` where nobody is known to.
     taken: Vec<(usize, Vec<Option<Winner>>)>,
     left: usize,
@@ -149,8 +159,11 @@ impl<'a, 'v> Comparison<'a, 'v> {
         namespace: &str,
         rivals: impl Iterator<Item = &'r Arc<Routes>>,
     ) {
+        if self.left == 0 {
+            return;
+        }
         let own: Vec<(usize, Vec<Condition<'_>>)> =
-            at_gateway(&self.routes, namespace, self.gateway)
+            at_gateway(self.routes, namespace, self.gateway)
                 .map(|(route, conditions)| (route.root, conditions))
                 .collect();
         let mut taken: Vec<(usize, Vec<Option<Winner>>)> = own
@@ -158,12 +171,14 @@ impl<'a, 'v> Comparison<'a, 'v> {
             .map(|(root, conditions)| (*root, vec![None; conditions.len()]))
             .collect();
         let own_size: usize = own.iter().map(|(_, conditions)| conditions.len()).sum();
+        let own_size = own_size.max(1);
         'rivals: for rival in rivals {
             let (routes, _) = merged::routes(view, &rival.source, &rival.spec);
             let namespace = &rival.source.namespace;
             for (route, conditions) in at_gateway(&routes, namespace, self.gateway) {
                 for (number, wide) in conditions.iter().enumerate() {
                     let Some(left) = self.left.checked_sub(own_size) else {
+                        self.left = 0;
                         break 'rivals;
                     };
                     self.left = left;

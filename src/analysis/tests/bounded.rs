@@ -223,6 +223,48 @@ fn many_hosts_of_one_virtual_service() {
     });
 }
 
+/// Two objects with all of these, of which one comes first.
+fn rivals(name: impl Fn(usize) -> Value) -> Vec<Value> {
+    virtual_services(2, |i| {
+        let mut spec = name(i);
+        spec["http"] = to("a.example.com");
+        spec
+    })
+}
+
+fn numbered(count: usize, what: &str) -> Vec<String> {
+    (0..count).map(|i| format!("{what}{i}")).collect()
+}
+
+#[test]
+fn many_hosts_of_virtual_services_at_as_many_gateways() {
+    grows_evenly(|count| {
+        let gateways = numbered(count, "edge/g-");
+        rivals(|_| json!({"hosts": numbered(count, "a.b-"), "gateways": gateways}))
+    });
+}
+
+#[test]
+fn many_hosts_of_virtual_services_exported_to_as_many_namespaces() {
+    grows_evenly(|count| {
+        let namespaces = numbered(count, "team-");
+        rivals(|_| json!({"hosts": numbered(count, "a.b-"), "exportTo": namespaces}))
+    });
+    grows_evenly(|count| {
+        let namespaces = json!(numbered(count, "team-"));
+        rivals(|i| {
+            let export_to = if i == 0 { &namespaces } else { &json!(["*"]) };
+            json!({"hosts": numbered(count, "a.b-"), "exportTo": export_to})
+        })
+    });
+    grows_evenly(|count| {
+        let namespaces = numbered(count, "team-");
+        rivals(
+            |_| json!({"hosts": numbered(count, "a.b-"), "gateways": ["edge/g"], "exportTo": namespaces}),
+        )
+    });
+}
+
 #[test]
 fn a_message_names_few_of_ten_thousand_rivals() {
     let objects = virtual_services(

@@ -351,7 +351,8 @@ impl Said {
     }
 }
 
-/// Leaves of two lists what differs, and names its hosts.
+/// Leaves of two lists what differs, and names its hosts. Both have one entry for a host at most: what is taken out of the
+/// index for one would take the other out, too.
 fn differing<T: Entry>(
     was: &mut Vec<T>,
     is: &mut Vec<T>,
@@ -360,6 +361,7 @@ fn differing<T: Entry>(
 ) {
     let by_host = |list: &[T], place: usize| (list[place].host().clone(), place);
     let places: BTreeMap<Host, usize> = (0..was.len()).map(|place| by_host(was, place)).collect();
+    debug_assert_eq!(places.len(), was.len(), "a host twice in one object");
     let mut stays = vec![false; was.len()];
     is.retain(|entry| {
         let before = places.get(entry.host());

@@ -365,8 +365,8 @@ fn insert<S: Content>(stores: &mut Stores, key: ObjectKey, mut new: Object<S>) -
         Some(old) => !old.says_the_same(&new),
         None => true,
     };
-    if let Some(old) = old.filter(|_| !content) {
-        // The Model holds the old one: equal contents are kept once.
+    if let Some(old) = old.filter(|old| !content || old.spec == new.spec) {
+        // The Model holds the old one: equal contents are kept once, and by that it knows that they are.
         new.spec.clone_from(&old.spec);
     }
     store.insert(key.clone(), Arc::new(new));

@@ -43,7 +43,7 @@ fn export_to() -> impl Strategy<Value = Value> {
 }
 
 fn hosts() -> impl Strategy<Value = Vec<&'static str>> {
-    subsequence(HOSTS, 1..3)
+    vec(one(HOSTS), 1..4)
 }
 
 fn destination() -> impl Strategy<Value = Value> {
@@ -233,11 +233,18 @@ fn object() -> impl Strategy<Value = Value> {
 #[derive(Debug, Clone)]
 enum Step {
     Apply(Value),
+    /// An object that was applied gets other labels and another resolution, and is the same else.
+    Touch(usize, Value, &'static str),
     Delete(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    let step = prop_oneof![3 => object().prop_map(Step::Apply), 1 => any::<usize>().prop_map(Step::Delete)];
+    let touch = (any::<usize>(), labels(), one(&["NONE", "DNS"]));
+    let step = prop_oneof![
+        6 => object().prop_map(Step::Apply),
+        3 => touch.prop_map(|(index, labels, resolution)| Step::Touch(index, labels, resolution)),
+        2 => any::<usize>().prop_map(Step::Delete),
+    ];
     vec(vec(step, 1..4), 1..12)
 }
 
@@ -260,13 +267,26 @@ proptest! {
     #[test]
     fn snapshot_updated_change_by_change_equals_the_one_made_at_once(batches in steps()) {
         let mut snapshot = Snapshot::default();
+        let mut applied: Vec<Value> = Vec::new();
         for batch in batches {
             let mut world = snapshot.world().clone();
             let mut changes = Vec::new();
             for step in batch {
                 let keys = all_keys(&world);
                 match step {
-                    Step::Apply(object) => changes.extend(world.apply(&object).unwrap()),
+                    Step::Apply(object) => {
+                        changes.extend(world.apply(&object).unwrap());
+                        applied.push(object);
+                    }
+                    Step::Touch(index, labels, resolution) if !applied.is_empty() => {
+                        let mut object = applied[index % applied.len()].clone();
+                        object["metadata"]["labels"] = labels;
+                        if object["kind"] == "ServiceEntry" {
+                            object["spec"]["resolution"] = resolution.into();
+                        }
+                        changes.extend(world.apply(&object).unwrap());
+                    }
+                    Step::Touch(..) => {}
                     Step::Delete(index) if !keys.is_empty() => changes.extend(world.delete(&keys[index % keys.len()])),
                     Step::Delete(_) => {}
                 }
@@ -329,6 +349,67 @@ proptest! {
         let snapshot = Snapshot::new(world);
         let _ = preview(&snapshot, &object);
         let _ = preview(&snapshot, &meta);
+    }
+}
+
+#[test]
+fn a_host_that_an_object_repeats_stays_known_when_something_else_of_the_object_changes() {
+    let entry = |hosts: &Value, label: &str| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+               "metadata": {"name": "x", "namespace": "a", "labels": {"tier": label}},
+               "spec": {"hosts": hosts, "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}})
+    };
+    let route = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "y", "namespace": "a"},
+        "spec": {"hosts": ["y.example.com"], "http": [{"route": [{"destination": {"host": "x.a.svc.cluster.local"}}]}]}});
+    for hosts in [
+        json!(["x.a.svc.cluster.local", "x.a.svc.cluster.local"]),
+        json!(["x", "x.a.svc.cluster.local"]),
+    ] {
+        let mut world = World::default();
+        world.apply(&entry(&hosts, "one")).unwrap();
+        world.apply(&route).unwrap();
+        let snapshot = Snapshot::new(world.clone());
+        let said = verdicts(&snapshot);
+        let changes = world.apply(&entry(&hosts, "other")).unwrap();
+        let (next, _) = snapshot.update(world, changes.as_slice());
+        assert_eq!(verdicts(&next), said);
+        assert!(
+            !said.iter().any(|message| message.contains("IST0101")),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn labels_of_an_object_concern_nobody_who_looks_at_its_hosts() {
+    let object = |kind: &str, name: &str, label: &str, spec: &Value| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "spec": spec,
+               "metadata": {"name": name, "namespace": name, "labels": {"tier": label}}})
+    };
+    let route = json!([{"route": [{"destination": {"host": "shop.example.com"}}]}]);
+    for (kind, spec) in [
+        (
+            "VirtualService",
+            json!({"hosts": ["shop.example.com"], "http": route}),
+        ),
+        ("DestinationRule", json!({"host": "shop.example.com"})),
+    ] {
+        let mut world = World::default();
+        world
+            .apply(&object(
+                "VirtualService",
+                "x",
+                "one",
+                &json!({"hosts": ["shop.example.com"], "http": route}),
+            ))
+            .unwrap();
+        world.apply(&object(kind, "y", "one", &spec)).unwrap();
+        let snapshot = Snapshot::new(world.clone());
+        let changes = world.apply(&object(kind, "y", "other", &spec)).unwrap();
+        let (_, concerned) = snapshot.update(world, changes.as_slice());
+        let concerned: Vec<&str> = concerned.iter().map(|key| &*key.name).collect();
+        assert_eq!(concerned, ["y"]);
     }
 }
 

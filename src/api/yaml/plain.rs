@@ -215,6 +215,8 @@ fn is_special(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
     use serde_json::json;
 
     use super::super::{parse_whole, write};
@@ -367,10 +369,10 @@ mod tests {
             0..7_usize,
             prop::bool::weighted(0.3),
             prop::collection::vec(words, 0..4),
-            prop::bool::weighted(0.4),
+            prop::sample::select(vec!["", "", "", "k: ", "l: ", "name: ", "m.n/o: "]),
         )
             .prop_map(|(indent, item, words, key)| {
-                let (item, key) = (if item { "- " } else { "" }, if key { "k: " } else { "" });
+                let item = if item { "- " } else { "" };
                 format!("{}{item}{key}{}\n", " ".repeat(indent), words.join(""))
             });
         prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
@@ -390,6 +392,19 @@ mod tests {
                     .prop_map(|members| members.into_iter().collect()),
             ]
         })
+    }
+
+    /// What is compared below is something.
+    #[test]
+    fn many_of_the_random_documents_are_of_the_plain_part() {
+        let mut runner = TestRunner::deterministic();
+        let mut plain = |texts: &BoxedStrategy<String>| {
+            let mut text = || texts.new_tree(&mut runner).unwrap().current();
+            (0..1000).filter(|_| parse(&text()).is_some()).count()
+        };
+        let lines = plain(&lines().boxed());
+        let written = plain(&value().prop_map(|value| write(&value).unwrap()).boxed());
+        assert!(lines > 30 && written > 100, "{lines} and {written} of 1000");
     }
 
     proptest! {

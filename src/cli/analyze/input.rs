@@ -1,6 +1,8 @@
 //! Documents → World, with the place of each object.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -146,9 +148,10 @@ struct Read {
     object: Result<Incoming, ApplyError>,
 }
 
-/// Reads all documents, on as many threads as there are processors: it takes most of the time.
+/// Reads all documents, on as many threads as there are processors: it takes most of the time. One document is read by one
+/// thread, however many objects its list has.
 fn read_all(documents: &[Document], default_namespace: &str) -> Vec<Result<Vec<Read>, Unreadable>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = documents.len().div_ceil(threads).max(1);
     let read = |documents: &[Document]| {
         let each = documents.iter().map(|document| {
@@ -164,15 +167,19 @@ fn read_all(documents: &[Document], default_namespace: &str) -> Vec<Result<Vec<R
     if documents.len() < 2 * threads {
         return read(documents);
     }
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = documents
-            .chunks(share)
-            .map(|share| (share, scope.spawn(move || read(share))))
-            .collect();
+    thread::scope(|scope| {
+        let start = |share| {
+            let worker = thread::Builder::new().spawn_scoped(scope, move || read(share));
+            // Where the system gives no thread, this one does the work.
+            worker.map_err(|_| read(share))
+        };
+        let workers: Vec<_> = documents.chunks(share).map(start).collect();
         workers
             .into_iter()
-            // A thread that ended without a result left its share to this one.
-            .flat_map(|(share, worker)| worker.join().unwrap_or_else(|_| read(share)))
+            .flat_map(|worker| match worker {
+                Ok(worker) => worker.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(read) => read,
+            })
             .collect()
     })
 }

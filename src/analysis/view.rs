@@ -176,9 +176,12 @@ impl<'a> View<'a> {
     }
 
     /// Services and ServiceEntries of the hosts that a wildcard covers.
-    pub fn services_below(&self, wildcard: &Host) -> Vec<&'a Arc<Service>> {
+    pub fn services_below(
+        &self,
+        wildcard: &Host,
+    ) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
         self.look_at(Subject::Host(Topic::Services, wildcard.clone()));
-        self.model.services().below(wildcard).collect()
+        self.model.services().below(wildcard)
     }
 
     /// DestinationRules of a host: its own, then those of wildcards that cover it (the longest first).

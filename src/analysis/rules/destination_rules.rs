@@ -25,7 +25,6 @@ pub(super) fn host_exists(
         .any(|service| service.visibility.includes(namespace))
         || view
             .services_below(&host)
-            .iter()
             .any(|service| service.visibility.includes(namespace));
     if !visible {
         let text = unknown_host(view, object.key, written, &host, &known);

@@ -230,22 +230,35 @@ fn unknown_subset<'a>(
     all: impl Iterator<Item = &'a Arc<Rule>>,
 ) -> Missing<'a> {
     let Some(effective) = effective else {
-        let mut all = all.take(LOOKED_THROUGH);
-        let without_effect =
-            all.find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
-        let text = match without_effect {
-            Some(rule) => format!(
+        let mut all = all.peekable();
+        let nearest = all.peek().copied();
+        let without_effect = all
+            .by_ref()
+            .take(LOOKED_THROUGH)
+            .find(|rule| rule.spec.subsets.iter().any(|subset| subset.name == wanted));
+        let text = match (without_effect, nearest) {
+            (Some(rule), _) => format!(
                 "subset \"{wanted}\" is not defined for this object's clients; {} defines it, but does not apply to them \
                  (it is in namespace {} and exported to {})",
                 rule.source, rule.source.namespace, rule.visibility
             ),
-            None => format!(
+            (None, Some(rule)) if all.next().is_none() => format!(
+                "subset \"{wanted}\" is not defined: no DestinationRule for {host} has it, and none applies to this object's \
+                 clients ({} is exported to {})",
+                rule.source, rule.visibility
+            ),
+            (None, Some(rule)) => format!(
+                "subset \"{wanted}\" is not defined for this object's clients: no DestinationRule for {host} applies to them \
+                 ({} is exported to {}; {LOOKED_THROUGH} that do not apply were looked through for the subset, there are more)",
+                rule.source, rule.visibility
+            ),
+            (None, None) => format!(
                 "subset \"{wanted}\" is not defined; there is no DestinationRule for {host}"
             ),
         };
         return Missing {
             text,
-            rules: without_effect.into_iter().collect(),
+            rules: without_effect.or(nearest).into_iter().collect(),
         };
     };
     let has = effective.iter().map(|rule| {

@@ -98,15 +98,20 @@ pub(super) fn subsets_are_used(
     if !is_used.contains(&true) || !is_used.contains(&false) {
         return;
     }
-    let used: BTreeSet<&str> = view
-        .targets(&host)
+    let mut targets = view.targets(&host);
+    let used: BTreeSet<&str> = targets
+        .by_ref()
         .take(LOOKED_THROUGH)
         .flat_map(|target| target.subsets.iter().map(|subset| &**subset))
         .collect();
+    let some = match targets.next() {
+        Some(_) => "some of the ",
+        None => "",
+    };
     for ((index, subset), is_used) in subsets.iter().enumerate().zip(is_used) {
         if !is_used {
             let text = format!(
-                "no route names subset \"{}\"; routes to {host} name {}",
+                "no route names subset \"{}\"; {some}routes to {host} name {}",
                 subset.name,
                 enumeration(&used)
             );

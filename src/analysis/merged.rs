@@ -13,6 +13,10 @@ use crate::world::ObjectKey;
 use super::matching::Condition;
 use super::view::View;
 
+/// How much is put together for one object: pairs of conditions that are compared, and routes. Of an object for which that
+/// is not enough nothing is said: the product of two lists of thousands would not fit into memory.
+const MOST_MERGED: usize = 20_000;
+
 /// One route of the result.
 pub struct Route<'a> {
     /// Index in the VirtualService with the hosts.
@@ -52,7 +56,8 @@ pub struct Misfit {
     pub condition: usize,
 }
 
-/// The HTTP routes of an object, and what its delegates' have to be left out of.
+/// The HTTP routes of an object, and what its delegates' have to be left out of; neither for an object of which there are
+/// more than [`MOST_MERGED`].
 pub fn routes<'a>(
     view: &View<'a>,
     key: &ObjectKey,
@@ -60,6 +65,7 @@ pub fn routes<'a>(
 ) -> (Vec<Route<'a>>, Vec<Misfit>) {
     let mut routes = Vec::new();
     let mut misfits = Vec::new();
+    let mut left = MOST_MERGED;
     for (root, http) in spec.http.iter().enumerate() {
         let Some(named) = &http.delegate else {
             routes.push(Route {
@@ -71,6 +77,11 @@ pub fn routes<'a>(
         };
         let delegate = delegate_key(named, key);
         for (index, own) in followed(view, key, &delegate).iter().enumerate() {
+            let pairs = http.r#match.len().max(1) * own.r#match.len().max(1);
+            let Some(rest) = left.checked_sub(pairs) else {
+                return (Vec::new(), Vec::new());
+            };
+            left = rest;
             match joined(&http.r#match, &own.r#match) {
                 Ok(matches) => routes.push(Route {
                     root,

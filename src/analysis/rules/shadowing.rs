@@ -7,7 +7,7 @@ use crate::analysis::diagnoses as say;
 use crate::analysis::matching::{self, Condition};
 use crate::analysis::merged::{self, Route};
 use crate::analysis::view::View;
-use crate::api::networking::VirtualServiceSpec;
+use crate::api::networking::{HTTPMatchRequest, VirtualServiceSpec};
 use crate::api::text::enumeration;
 use crate::model::{Course, Routes, gateway_key};
 use crate::world::ObjectKey;
@@ -162,10 +162,14 @@ impl<'a, 'v> Comparison<'a, 'v> {
         if self.left == 0 {
             return;
         }
-        let own: Vec<(usize, Vec<Condition<'_>>)> =
-            at_gateway(self.routes, namespace, self.gateway)
-                .map(|(route, conditions)| (route.root, conditions))
-                .collect();
+        let own: Vec<(usize, Vec<Condition<'_>>)> = at_gateway(
+            self.routes,
+            namespace,
+            self.gateway,
+            matching::is_catch_all,
+        )
+        .map(|(route, conditions)| (route.root, conditions))
+        .collect();
         let mut taken: Vec<(usize, Vec<Option<Winner>>)> = own
             .iter()
             .map(|(root, conditions)| (*root, vec![None; conditions.len()]))
@@ -173,9 +177,14 @@ impl<'a, 'v> Comparison<'a, 'v> {
         let own_size: usize = own.iter().map(|(_, conditions)| conditions.len()).sum();
         let own_size = own_size.max(1);
         'rivals: for rival in rivals {
+            if self.left < own_size {
+                break;
+            }
             let (routes, _) = merged::routes(view, &rival.source, &rival.spec);
             let namespace = &rival.source.namespace;
-            for (route, conditions) in at_gateway(&routes, namespace, self.gateway) {
+            for (route, conditions) in
+                at_gateway(&routes, namespace, self.gateway, matching::may_be_catch_all)
+            {
                 for (number, wide) in conditions.iter().enumerate() {
                     let Some(left) = self.left.checked_sub(own_size) else {
                         self.left = 0;
@@ -200,18 +209,32 @@ impl<'a, 'v> Comparison<'a, 'v> {
         self.taken = taken;
     }
 
-    /// The routes of which every condition is taken, by their index in the object.
-    fn shadowed(&self) -> impl Iterator<Item = (usize, BTreeSet<Winner>)> + '_ {
-        self.taken.iter().filter_map(|(root, slots)| {
+    /// The routes of which every condition is taken, by their index in the object; one that delegates is if all routes of
+    /// its delegate are.
+    fn shadowed(&self) -> BTreeMap<usize, BTreeSet<Winner>> {
+        let mut by_root: BTreeMap<usize, Option<BTreeSet<Winner>>> = BTreeMap::new();
+        for (root, slots) in &self.taken {
+            let all = by_root
+                .entry(*root)
+                .or_insert_with(|| Some(BTreeSet::new()));
             let winners: Option<BTreeSet<Winner>> = slots.iter().cloned().collect();
-            Some((*root, winners?))
-        })
+            *all = all.take().zip(winners).map(|(mut all, winners)| {
+                all.extend(winners);
+                all
+            });
+        }
+        let taken = by_root.into_iter();
+        taken
+            .filter_map(|(root, winners)| Some((root, winners?)))
+            .collect()
     }
 
     /// Who takes the requests of all routes, if all are taken.
     fn takes_all(&self) -> Option<BTreeSet<Winner>> {
-        let all = self.shadowed().count() == self.taken.len() && !self.taken.is_empty();
-        all.then(|| self.shadowed().flat_map(|(_, winners)| winners).collect())
+        let roots: BTreeSet<usize> = self.taken.iter().map(|(root, _)| *root).collect();
+        let shadowed = self.shadowed();
+        let all = shadowed.len() == roots.len() && !roots.is_empty();
+        all.then(|| shadowed.into_values().flatten().collect())
     }
 }
 
@@ -223,11 +246,13 @@ fn place(route: &Route<'_>, number: usize) -> String {
     }
 }
 
-/// The routes that a Gateway has of an object: none behind the first one that takes every request.
+/// The routes that a Gateway has of an object: none behind the first one that ends them. For those that take requests from
+/// others that is any that may take every request; for those that requests are taken from, one that surely does.
 fn at_gateway<'r, 'a>(
     routes: &'r [Route<'a>],
     namespace: &'r str,
     gateway: &'r ObjectKey,
+    ends: impl Fn(&HTTPMatchRequest) -> bool,
 ) -> impl Iterator<Item = (&'r Route<'a>, Vec<Condition<'r>>)> {
     let mut is_over = false;
     routes.iter().filter_map(move |route| {
@@ -239,7 +264,7 @@ fn at_gateway<'r, 'a>(
             .filter(|condition| condition.is_for(gateway))
             .collect();
         let mut all = conditions.iter();
-        is_over = all.any(|condition| matching::may_be_catch_all(condition.request));
+        is_over = all.any(|condition| ends(condition.request));
         (!conditions.is_empty()).then_some((route, conditions))
     })
 }

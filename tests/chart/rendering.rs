@@ -416,12 +416,13 @@ fn collect_known(
 
 #[test]
 fn before_the_default_revision_goes_a_job_of_a_minute_at_most_removes_its_status() {
-    let job = object("Job", &["nodeSelector.disk=ssd"]);
+    const VALUES: &[&str] = &["nodeSelector.disk=ssd", "env.HTTPS_PROXY=proxy"];
+    let job = object("Job", VALUES);
     let annotations = &job["metadata"]["annotations"];
     assert_eq!(annotations["helm.sh/hook"], "pre-delete");
     assert_eq!(job["spec"]["backoffLimit"], 0);
     assert_eq!(job["spec"]["activeDeadlineSeconds"], 60);
-    let deployment = object("Deployment", &["nodeSelector.disk=ssd"]);
+    let deployment = object("Deployment", VALUES);
     let (pod, own) = (
         &job["spec"]["template"],
         &deployment["spec"]["template"]["spec"],
@@ -431,7 +432,7 @@ fn before_the_default_revision_goes_a_job_of_a_minute_at_most_removes_its_status
         assert_eq!(pod["spec"][field], own[field], "{field}");
     }
     let (container, daemon) = (&pod["spec"]["containers"][0], &own["containers"][0]);
-    for field in ["image", "securityContext"] {
+    for field in ["image", "securityContext", "env"] {
         assert_eq!(container[field], daemon[field], "{field}");
     }
     let arguments: Vec<&str> = container["args"]
@@ -440,7 +441,7 @@ fn before_the_default_revision_goes_a_job_of_a_minute_at_most_removes_its_status
         .iter()
         .map(|argument| argument.as_str().unwrap())
         .collect();
-    assert!(arguments.ends_with(&["uninstall-status", "--best-effort", "--timeout=45"]));
+    assert!(arguments.ends_with(&["uninstall-status", "--best-effort", "--timeout=30"]));
     let program = std::iter::once("outriggerd").chain(arguments);
     <outrigger::runtime::args::Args as clap::Parser>::try_parse_from(program).unwrap();
     // The Service and the Deployment must not take it for one of theirs.

@@ -50,8 +50,8 @@ pub fn removal_patch(object: &Value) -> Option<Value> {
 
 /// What we wrote of an object's status.
 enum Ownership<'a> {
-    /// Our `f:status`.
-    Noted(&'a Value),
+    /// Our `f:status`, one for each version of the API that we wrote in.
+    Noted(Vec<&'a Value>),
     /// A tool has removed `managedFields`; the conditions are recognized by their types.
     Forgotten,
 }
@@ -73,14 +73,18 @@ impl<'a> Ownership<'a> {
             };
             return (has(ACCEPTED) && has(READY)).then_some(Self::Forgotten);
         }
-        let ours =
-            of_status.find(|entry| entry["manager"] == MANAGER && entry["subresource"] == "status");
-        ours.map(|entry| Self::Noted(&entry["fieldsV1"]["f:status"]))
+        let ours: Vec<&Value> = of_status
+            .filter(|entry| entry["manager"] == MANAGER)
+            .map(|entry| &entry["fieldsV1"]["f:status"])
+            .collect();
+        (!ours.is_empty()).then_some(Self::Noted(ours))
     }
 
     fn holds(&self, field: &str) -> bool {
         match self {
-            Self::Noted(fields) => !fields[format!("f:{field}")].is_null(),
+            Self::Noted(entries) => entries
+                .iter()
+                .any(|fields| !fields[format!("f:{field}")].is_null()),
             Self::Forgotten => true,
         }
     }
@@ -89,13 +93,18 @@ impl<'a> Ownership<'a> {
         let kind = condition["type"].as_str().unwrap_or_default();
         OURS.contains(&kind)
             && match self {
-                // Under Istio's own CRDs the list is one whole, and has no keys here.
-                Self::Noted(fields) => match fields["f:conditions"].as_object() {
-                    Some(keys) if keys.keys().any(|key| key.starts_with("k:")) => {
-                        keys.contains_key(&format!("k:{}", json!({ "type": kind })))
-                    }
-                    _ => true,
-                },
+                Self::Noted(entries) => {
+                    let key = format!("k:{}", json!({ "type": kind }));
+                    let keys = entries
+                        .iter()
+                        .filter_map(|fields| fields["f:conditions"].as_object());
+                    let mut keyed = keys
+                        .flat_map(|keys| keys.keys())
+                        .filter(|key| key.starts_with("k:"))
+                        .peekable();
+                    // Under Istio's own CRDs the list is one whole, and has no keys here.
+                    keyed.peek().is_none() || keyed.any(|noted| *noted == key)
+                }
                 Self::Forgotten => true,
             }
     }
@@ -159,6 +168,17 @@ mod tests {
             patch,
             json!({"status": {"conditions": [condition("Ready")], "validationMessages": null}})
         );
+    }
+
+    #[test]
+    fn what_we_wrote_in_several_versions_of_the_api_is_all_ours() {
+        let before =
+            json!({"f:conditions": {r#"k:{"type":"Accepted"}"#: {}}, "f:validationMessages": {}});
+        let now =
+            json!({"f:conditions": {r#"k:{"type":"Ready"}"#: {}}, "f:observedGeneration": {}});
+        let managed = json!([entry(MANAGER, before), entry(MANAGER, now)]);
+        let patch = removal_patch(&object(managed, &["Accepted", "Ready"]));
+        assert_eq!(patch, Some(json!({"status": null})));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `outrigger uninstall-status`: takes what Outrigger wrote into the status of objects out of it again.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,11 +20,11 @@ use crate::kubernetes::removal::{self, LeaseName};
 pub struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// The namespace of the control plane; without it, every namespace is searched for its Lease
+    /// The namespace of the control plane, which must have its Lease; without it, every namespace is searched for one
     #[arg(short, long, value_name = "NAMESPACE")]
     istio_namespace: Option<String>,
     /// For how long to try
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 }
 
@@ -33,9 +34,8 @@ impl Arguments {
         let client = &connected.client;
         connected.runtime.block_on(async {
             let leases = self.leases(client).await?;
-            let identity = format!("outrigger-uninstall-status-{}", std::process::id());
             let timeout = Duration::from_secs(self.timeout);
-            let report = removal::uninstall(client, &leases, &identity, timeout).await?;
+            let report = removal::uninstall(client, &leases, &identity(), timeout).await?;
             println!("{} objects cleared", report.cleared);
             for former in report.former {
                 eprintln!(
@@ -64,6 +64,23 @@ impl Arguments {
                 name: lease.metadata.name?,
             })
         });
-        Ok(names.collect())
+        let names: Vec<LeaseName> = names.collect();
+        // Nobody is known to write where there is no Lease, so a misspelled namespace would leave a leader at work.
+        if let Some(namespace) = self.istio_namespace.as_ref().filter(|_| names.is_empty()) {
+            anyhow::bail!(
+                "--istio-namespace {namespace}: there is no Lease {} in this namespace, so no control plane wrote status \
+                 from it; give the namespace of the control plane, or leave the flag out: every namespace is searched \
+                 then, and where no Lease is left nobody writes",
+                lease::NAME
+            );
+        }
+        Ok(names)
     }
+}
+
+/// Who holds the Lease meanwhile. In every container this may be process 1, so the process's number would not do.
+fn identity() -> String {
+    let unique = RandomState::new().build_hasher().finish();
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "shell".to_owned());
+    format!("outrigger-uninstall-status-{host}-{unique:016x}")
 }

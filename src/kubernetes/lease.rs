@@ -80,7 +80,8 @@ impl Leadership {
 
     /// A leadership that nobody takes away, for what runs where no replica does.
     pub fn unchallenged() -> Self {
-        let (sender, receiver) = watch::channel(Some(Instant::now() + Duration::from_secs(3600)));
+        let years = Duration::from_secs(30 * 365 * 24 * 3600);
+        let (sender, receiver) = watch::channel(Some(Instant::now() + years));
         drop(sender);
         Self(receiver)
     }
@@ -127,18 +128,7 @@ struct Seen {
 
 impl Election {
     /// Candidate `identity` (the pod's name) for the Lease `name`; `api` is that of its namespace.
-    pub fn new(
-        api: Api<Lease>,
-        name: String,
-        identity: String,
-        registry: &mut Registry,
-    ) -> (Self, Leadership) {
-        let leader = Gauge::default();
-        registry.register(
-            "leader",
-            "1 while this replica holds the Lease of the writers",
-            leader.clone(),
-        );
+    pub fn new(api: Api<Lease>, name: String, identity: String) -> (Self, Leadership) {
         let (held, receiver) = watch::channel(None);
         let election = Self {
             api,
@@ -146,9 +136,18 @@ impl Election {
             identity,
             held,
             seen: None,
-            leader,
+            leader: Gauge::default(),
         };
         (election, Leadership(receiver))
+    }
+
+    /// Shows in `registry` whether this candidate leads.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "leader",
+            "1 while this replica holds the Lease of the writers",
+            self.leader.clone(),
+        );
     }
 
     /// Campaigns until `shutdown` is ready; then, as soon as every [`Leadership`] is dropped (no writer is left),
@@ -497,8 +496,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let nowhere = kube::Config::new(axum::http::Uri::from_static("http://127.0.0.1:9"));
         let api = Api::namespaced(kube::Client::try_from(nowhere).unwrap(), "ns");
-        let mut registry = Registry::default();
-        Election::new(api, "lease".to_owned(), "a".to_owned(), &mut registry)
+        Election::new(api, "lease".to_owned(), "a".to_owned())
     }
 
     #[tokio::test(start_paused = true)]

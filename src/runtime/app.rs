@@ -150,8 +150,8 @@ impl App {
             Api::namespaced(self.client.clone(), &self.args.namespace),
             self.args.of_revision(lease::NAME),
             self.args.identity(),
-            &mut self.registry,
         );
+        election.register(&mut self.registry);
         self.tasks.spawn("lease", election.run(self.ending()));
         let Derived {
             snapshots,

@@ -100,8 +100,8 @@ pub struct Args {
 pub enum Command {
     /// Take the Lease of the writers, remove what they wrote into the status of every object, and end.
     UninstallStatus {
-        /// For how long to try.
-        #[arg(long, value_name = "SECONDS", default_value_t = 45)]
+        /// For how long to try, everything included.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         timeout: u64,
 
         /// End with status 0 even if something is left; the log says what.

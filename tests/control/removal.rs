@@ -142,11 +142,21 @@ fn a_person_removes_what_is_left_after_the_control_plane_has_gone() {
     for replica in replicas {
         replica.kill();
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_outrigger"))
-        .arg("uninstall-status")
-        .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
-        .output()
-        .unwrap();
+    let by_hand = |flags: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_outrigger"))
+            .arg("uninstall-status")
+            .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
+            .args(flags)
+            .output()
+            .unwrap()
+    };
+    let elsewhere = by_hand(&["--istio-namespace=default"]);
+    let refusal = text(&elsewhere.stderr);
+    assert!(
+        !elsewhere.status.success() && refusal.contains("there is no Lease"),
+        "{refusal}"
+    );
+    let output = by_hand(&[]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(said.contains("objects cleared"), "{said}");
@@ -156,11 +166,7 @@ fn a_person_removes_what_is_left_after_the_control_plane_has_gone() {
     );
     assert_only_foreign_is_left(cluster, ns);
     // Once more: there is nothing to do.
-    let again = Command::new(env!("CARGO_BIN_EXE_outrigger"))
-        .arg("uninstall-status")
-        .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
-        .output()
-        .unwrap();
+    let again = by_hand(&[]);
     assert_eq!(text(&again.stdout), "0 objects cleared\n");
     forget_lease(cluster);
 }

@@ -118,8 +118,9 @@ impl App {
     /// The status writer, or what removes its work where it is switched off.
     fn start_status(&mut self, engine: &mut Engine, leadership: &Leadership, notices: Notices) {
         if !self.args.write_status {
-            let clearing =
-                removal::keep_clear(self.client.clone(), leadership.clone(), self.ending());
+            let counters = removal::Counters::register(&mut self.registry);
+            let (client, leadership) = (self.client.clone(), leadership.clone());
+            let clearing = removal::keep_clear(client, leadership, counters, self.ending());
             self.tasks.spawn("removal of status", clearing);
             return;
         }

@@ -462,7 +462,7 @@ mod tests {
         let client = kube::Client::new(axum::Router::new().fallback(answer), "default");
         let (name, me) = (NAME.to_owned(), "b".to_owned());
         let api = Api::default_namespaced(client);
-        let (mut election, leadership) = Election::new(api, name, me, &mut Registry::default());
+        let (mut election, leadership) = Election::new(api, name, me);
         election.attempt().await;
         let answered = Instant::now();
         tokio::time::advance(DURATION - Duration::from_millis(1)).await;

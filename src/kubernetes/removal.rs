@@ -481,15 +481,15 @@ impl Removal {
 
     /// Notes what failed (`doing` it to a kind, or to one `object` of the kind); says whether it is to be tried again.
     fn note(&mut self, doing: String, object: &str, error: &WriteError) -> bool {
-        let code = match error {
-            WriteError::Api(kube::Error::Api(status)) => status.code,
-            _ => 0,
+        let (code, answer) = match error {
+            WriteError::Api(kube::Error::Api(status)) => (status.code, status.message.clone()),
+            other => (0, other.to_string()),
         };
         if code == 404 {
             return false;
         }
         let what = format!("{doing}{object}");
-        let why = format!("{what}: {error}");
+        let why = format!("{what}: {answer}");
         // The object has changed meanwhile, or another process writes now.
         let usual = code == 409 || matches!(error, WriteError::NotLeader);
         if !usual {

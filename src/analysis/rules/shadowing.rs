@@ -162,14 +162,10 @@ impl<'a, 'v> Comparison<'a, 'v> {
         if self.left == 0 {
             return;
         }
-        let own: Vec<(usize, Vec<Condition<'_>>)> = at_gateway(
-            self.routes,
-            namespace,
-            self.gateway,
-            matching::is_catch_all,
-        )
-        .map(|(route, conditions)| (route.root, conditions))
-        .collect();
+        let own: Vec<(usize, Vec<Condition<'_>>)> =
+            at_gateway(self.routes, namespace, self.gateway, matching::is_catch_all)
+                .map(|(route, conditions)| (route.root, conditions))
+                .collect();
         let mut taken: Vec<(usize, Vec<Option<Winner>>)> = own
             .iter()
             .map(|(root, conditions)| (*root, vec![None; conditions.len()]))

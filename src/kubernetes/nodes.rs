@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{api::kind::Kind, inject::nodes::runs_native_sidecars, world::NodeSpec};
 
-/// Publishes whether all nodes of the Snapshots run native sidecars, until `shutdown` is ready. While nodes may not be
-/// listed, the answer is no: the classic layout runs everywhere.
+/// Publishes whether all nodes of the Snapshots run native sidecars, until `shutdown` is ready. Where nodes could never be
+/// listed, the answer is no: the classic layout runs everywhere. Nodes that are known count on while they cannot be read.
 pub async fn run(
     mut changes: Changes,
     native: watch::Sender<Option<bool>>,
@@ -28,10 +28,16 @@ pub async fn run(
         if state == before && !news.changed.keys().any(|key| key.kind == Kind::Node) {
             continue;
         }
-        let all = Some(matches!(state, Some(State::Watched { .. })) && all_run_native(&news));
+        let is_known = matches!(state, Some(State::Watched { .. })) || has_nodes(&news);
+        let all = Some(is_known && all_run_native(&news));
         native.send_if_modified(|native| std::mem::replace(native, all) != all);
         before = state;
     }
+}
+
+fn has_nodes(news: &News) -> bool {
+    let world = news.snapshot.world();
+    world.all::<NodeSpec>().values().next().is_some()
 }
 
 fn all_run_native(news: &News) -> bool {

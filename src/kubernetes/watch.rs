@@ -232,6 +232,9 @@ impl Watch {
                 // It may be served in another version now: until that is known, what was read stays.
                 End::Gone { listed: true } => {
                     disagreements = 0;
+                    // Of several API servers one may list what the next does not watch yet.
+                    self.count_error();
+                    sleep(SOON).await;
                     continue;
                 }
                 End::Gone { listed: false } if disagreements < DISAGREEMENTS => {

@@ -401,6 +401,8 @@ fn a_version_that_is_no_longer_served_gives_way_to_another_and_no_object_is_lost
     let older =
         virtual_service(ns, "v4").replace("networking.istio.io/v1", "networking.istio.io/v1beta1");
     cluster.apply(&older).unwrap();
-    wait_for_ready(&cluster, ns, OBJECT, "False");
+    // By its version: kubectl remembers for a while which one a kind was served in.
+    let object = "virtualservices.v1beta1.networking.istio.io/reviews";
+    wait_for_ready(&cluster, ns, object, "False");
     assert!(daemon.is_running());
 }

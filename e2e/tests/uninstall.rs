@@ -87,13 +87,8 @@ fn helm_uninstall_takes_the_status_from_all_objects_and_leaves_what_others_wrote
     foreign().unwrap();
 
     let words = ["uninstall", "outrigger", "--namespace", install::NAMESPACE];
-    let said = node
-        .helm(&[&words[..], &["--timeout=120s"]].concat())
+    node.helm(&[&words[..], &["--timeout=120s"]].concat())
         .unwrap();
-    assert!(
-        said.contains("removed what was written into status"),
-        "{said}"
-    );
     let rule = status(&stage, "destinationrule/reviews").unwrap();
     assert_eq!(rule, Value::Null);
     let pods = [

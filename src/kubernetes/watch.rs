@@ -9,16 +9,18 @@ mod definitions;
 mod failure;
 mod objects;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client,
-    api::{ApiResource, PartialObjectMeta, TypeMeta},
+    api::{ApiResource, PartialObjectMeta, TypeMeta, WatchParams},
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Event},
+        watcher::{self, DefaultBackoff, Event},
     },
 };
 use prometheus_client::{
@@ -110,7 +112,7 @@ impl Metrics {
         );
         registry.register(
             "watch_readable",
-            "1 once a kind is listed and watched, 0 while it cannot be listed or may not be read; no sample for a kind that is not installed",
+            "1 once a kind is listed and watched, 0 before its first list and while it may not be read; no sample for a kind that is not installed",
             metrics.readable.clone(),
         );
         metrics
@@ -209,9 +211,12 @@ impl Watch {
     /// Returns when nobody takes inputs any more.
     async fn watch(&self) {
         let mut disagreements = 0;
+        // From the end of one watch to the next list, which costs the API server the most: ever longer, until one has lived.
+        let mut pauses = DefaultBackoff::default();
+        let mut was_denied = false;
         loop {
             let end = match self.served_version().await {
-                Ok(Some(version)) => self.follow(version).await,
+                Ok(Some(version)) => self.follow(version, was_denied).await,
                 Ok(None) => {
                     disagreements = DISAGREEMENTS;
                     End::Gone { listed: false }
@@ -223,18 +228,15 @@ impl Watch {
                     continue;
                 }
             };
+            was_denied = matches!(end, End::Denied(_));
+            let mut pause = LOOK_AGAIN;
             let sent = match end {
                 End::Closed => return,
-                End::Expired => {
-                    sleep(SOON).await;
-                    continue;
-                }
-                // It may be served in another version now: until that is known, what was read stays.
-                End::Gone { listed: true } => {
+                // If gone, it may be served in another version now: until that is known, what was read stays.
+                End::Expired | End::Gone { listed: true } => {
                     disagreements = 0;
-                    // Of several API servers one may list what the next does not watch yet.
                     self.count_error();
-                    sleep(SOON).await;
+                    sleep(pauses.next().unwrap_or(LOOK_AGAIN)).await;
                     continue;
                 }
                 End::Gone { listed: false } if disagreements < DISAGREEMENTS => {
@@ -252,6 +254,7 @@ impl Watch {
                         self.definitions.forget();
                     }
                     self.count_error();
+                    pause = pauses.next().map_or(pause, |longer| pause.max(longer));
                     self.set(State::Denied(why.clone()));
                     self.inputs
                         .send(Input::Denied(self.source.clone(), why))
@@ -262,9 +265,9 @@ impl Watch {
                 return;
             }
             if self.kind.is_built_in() {
-                sleep(LOOK_AGAIN).await;
+                sleep(pause).await;
             } else {
-                self.definitions.coming(self.kind).await;
+                self.definitions.coming(self.kind, pause).await;
             }
         }
     }
@@ -295,9 +298,13 @@ impl Watch {
         Ok(None)
     }
 
-    /// Lists and watches one version for as long as that is possible.
-    async fn follow(&self, version: &'static str) -> End {
+    /// Lists and watches one version for as long as that is possible. If it `was_denied`, nothing is listed before a
+    /// watch is known to be allowed: a right to list alone would make the kind come and go with each attempt.
+    async fn follow(&self, version: &'static str, was_denied: bool) -> End {
         let resource = resource(self.kind, version);
+        if was_denied && let Some(why) = self.watch_is_denied(&resource).await {
+            return End::Denied(why);
+        }
         let types = TypeMeta {
             api_version: resource.api_version.clone(),
             kind: resource.kind.clone(),
@@ -370,28 +377,39 @@ impl Watch {
         &self,
         resource: &ApiResource,
     ) -> BoxStream<'static, watcher::Result<Event<Incoming>>> {
-        let client = self.client.clone();
-        let config = watcher::Config::default().timeout(LIFE).page_size(PAGE);
+        let mut config = watcher::Config::default().timeout(LIFE).page_size(PAGE);
+        config.field_selector = self.fields();
         if self.kind.is_metadata_alone() {
-            let api = Api::<PartialObjectMeta<_>>::all_with(client, resource);
+            let api = Api::<PartialObjectMeta<_>>::all_with(self.client.clone(), resource);
             return objects::of_metadata(watcher::watcher(api, config)).boxed();
         }
-        if let Some(namespace) = &self.source.namespace {
-            let api = Api::namespaced_with(client, namespace, resource);
-            let config = match self.kind {
-                Kind::Secret => config.fields(SECRET_FIELDS),
-                _ => config,
-            };
-            return watcher::watcher(api, config).boxed();
+        watcher::watcher(self.api(resource), config).boxed()
+    }
+
+    fn api(&self, resource: &ApiResource) -> Api<Incoming> {
+        let client = self.client.clone();
+        let only = self.only.as_ref().map(|(namespace, _)| &**namespace);
+        match self.source.namespace.as_deref().or(only) {
+            Some(namespace) => Api::namespaced_with(client, namespace, resource),
+            None => Api::all_with(client, resource),
         }
+    }
+
+    /// Which of the objects are wanted; rights may depend on it.
+    fn fields(&self) -> Option<String> {
         match &self.only {
-            Some((namespace, name)) => {
-                let api = Api::namespaced_with(client, namespace, resource);
-                let config = config.fields(&format!("metadata.name={name}"));
-                watcher::watcher(api, config).boxed()
-            }
-            None => watcher::watcher(Api::all_with(client, resource), config).boxed(),
+            Some((_, name)) => Some(format!("metadata.name={name}")),
+            None => (self.kind == Kind::Secret).then(|| SECRET_FIELDS.to_owned()),
         }
+    }
+
+    /// Why a watch may not be started. Asks for one from long ago, which the API server ends at once if it is allowed.
+    async fn watch_is_denied(&self, resource: &ApiResource) -> Option<String> {
+        let mut params = WatchParams::default().timeout(1);
+        params.field_selector = self.fields();
+        let started = self.api(resource).watch(&params, "1").await;
+        let error = started.err().filter(is_denied)?;
+        Some(watcher::Error::WatchStartFailed(error).to_string())
     }
 
     async fn apply(

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -34,8 +35,8 @@ impl Definitions {
             .is_some_and(|names| !names.contains(&kind.qualified_plural()))
     }
 
-    /// Waits for a kind's definition to come. Where it is there already, or cannot be known, waits a little.
-    pub(super) async fn coming(&self, kind: Kind) {
+    /// Waits for a kind's definition to come. Where it is there already, or cannot be known, waits this long.
+    pub(super) async fn coming(&self, kind: Kind, pause: Duration) {
         let name = kind.qualified_plural();
         let mut known = self.0.subscribe();
         let is_missing = known
@@ -49,7 +50,7 @@ impl Definitions {
             // The sender lives as long as this.
             let _ = known.wait_for(comes).await;
         } else {
-            sleep(LOOK_AGAIN).await;
+            sleep(pause).await;
         }
     }
 

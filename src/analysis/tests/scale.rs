@@ -102,37 +102,3 @@ fn cost_of_one_large_object() {
         );
     }
 }
-
-/// `cargo test --release --lib analysis::tests::scale -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_everything_and_of_one_change() {
-    for count in [1_000, 10_000] {
-        let objects = objects(count);
-        let start = Instant::now();
-        let mut world = World::default();
-        for object in &objects {
-            world.apply(object).unwrap();
-        }
-        let loaded = start.elapsed();
-        let start = Instant::now();
-        let mut snapshot = Snapshot::new(world);
-        let analysed = start.elapsed();
-        let rounds = 200;
-        let start = Instant::now();
-        for round in 0..rounds {
-            let mut world = snapshot.world().clone();
-            let change = world
-                .apply(&virtual_service(
-                    round % count,
-                    ["v3", "v2"][round / count % 2],
-                ))
-                .unwrap();
-            snapshot = snapshot.update(world, change.as_slice()).0;
-        }
-        let change = start.elapsed() / rounds as u32;
-        eprintln!(
-            "{count} services: read {loaded:?}, analysed {analysed:?}, one change {change:?}"
-        );
-    }
-}

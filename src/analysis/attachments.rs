@@ -1,5 +1,8 @@
 //! Which VirtualServices are bound to which server of a Gateway.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::api::networking::{
     GatewaySpec, HTTPMatchRequest, L4MatchAttributes, Server, ServerTLSmode, TLSMatchAttributes,
     VirtualServiceSpec,
@@ -7,7 +10,6 @@ use crate::api::networking::{
 use crate::model::{Host, Mention, gateway_key};
 use crate::world::ObjectKey;
 
-use super::rules::server_hosts_for;
 use super::view::View;
 
 /// What is bound to one server.
@@ -37,22 +39,104 @@ pub(super) fn of_gateway(
         let Some(routes) = object.and_then(|object| object.spec()) else {
             continue;
         };
-        let hosts: Vec<Host> = routes.hosts.iter().map(|host| Host::new(host)).collect();
-        for (server, attached) in spec.servers.iter().zip(&mut attached) {
-            let mut offered = server_hosts_for(server, &gateway.namespace, &key.namespace);
-            if offered.any(|offered| hosts.iter().any(|host| offered.overlaps(host))) {
-                let reached = Reached {
-                    gateway,
-                    namespace: &key.namespace,
-                    port: server.port.as_ref().map_or(0, |port| port.number),
-                };
-                attached
-                    .by
-                    .push((key.clone(), reached.count(server, routes)));
-            }
+        let servers = servers_for(view, gateway, &key.namespace, &routes.hosts, attached.len());
+        let all = spec.servers.iter().zip(&mut attached).enumerate();
+        for (_, (server, attached)) in all.filter(|(index, _)| servers.contains(index)) {
+            let reached = Reached {
+                gateway,
+                namespace: &key.namespace,
+                port: server.port.as_ref().map_or(0, |port| port.number),
+            };
+            attached
+                .by
+                .push((key.clone(), reached.count(server, routes)));
         }
     }
     attached
+}
+
+/// The servers that offer one of these hosts to VirtualServices of a namespace; not more than there are.
+fn servers_for(
+    view: &View<'_>,
+    gateway: &ObjectKey,
+    namespace: &Arc<str>,
+    hosts: &[String],
+    most: usize,
+) -> BTreeSet<usize> {
+    let mut servers = BTreeSet::new();
+    let offered: Vec<_> = view.offered(gateway, namespace).collect();
+    for host in hosts.iter().map(|host| Host::new(host)) {
+        for (client, served) in &offered {
+            for served in served.around(&host) {
+                servers.extend(served.servers(client.as_ref()));
+                if servers.len() >= most {
+                    return servers;
+                }
+            }
+        }
+    }
+    servers
+}
+
+/// In how many places that are for one namespace alone the routes of an object for a host are compared with others'.
+const MOST_PLACES: usize = 8;
+
+/// Where a Gateway takes HTTP requests for a host, for VirtualServices of one namespace.
+pub(super) struct Admitted {
+    /// Of the places that are not for all namespaces: the server, and the host there.
+    places: Vec<(usize, Host)>,
+}
+
+impl Admitted {
+    /// `None` where it takes none, or in too many places to tell who else is admitted there. A Gateway that is not there
+    /// limits nobody.
+    pub(super) fn of(
+        view: &View<'_>,
+        gateway: &ObjectKey,
+        namespace: &Arc<str>,
+        host: &Host,
+    ) -> Option<Admitted> {
+        let mut places = Vec::new();
+        let object = view.object::<GatewaySpec>(gateway);
+        let Some(spec) = object.and_then(|object| object.spec()) else {
+            return Some(Admitted { places });
+        };
+        let is_for_http = |index: &usize| {
+            let server = spec.servers.get(*index);
+            server.is_some_and(|server| matches!(Followed::by(server), Followed::Http))
+        };
+        let mut for_all = false;
+        for (client, all) in view.offered(gateway, namespace) {
+            let all = all.around(host);
+            let mut servers = all.flat_map(|served| {
+                let servers = served.servers(client.as_ref()).filter(is_for_http);
+                servers.map(move |server| (server, narrower(&served.host, host)))
+            });
+            if client.is_none() {
+                for_all = servers.next().is_some();
+            } else {
+                places.extend(servers.take(MOST_PLACES + 1));
+            }
+        }
+        let is_clear = places.len() <= MOST_PLACES && (for_all || !places.is_empty());
+        is_clear.then_some(Admitted { places })
+    }
+
+    /// Whether VirtualServices of another namespace are admitted in all of these places as well.
+    pub(super) fn includes(&self, view: &View<'_>, gateway: &ObjectKey, other: &Arc<str>) -> bool {
+        self.places.iter().all(|(server, host)| {
+            view.offered(gateway, other).any(|(client, all)| {
+                all.exact(host)
+                    .chain(all.above(host))
+                    .any(|served| served.servers(client.as_ref()).any(|one| one == *server))
+            })
+        })
+    }
+}
+
+/// Of two hosts that overlap, the one that the other covers.
+fn narrower(a: &Host, b: &Host) -> Host {
+    if a.covers(b) { b } else { a }.clone()
 }
 
 /// Where a request comes in.

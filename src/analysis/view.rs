@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Course, Grouped, Host, Label, Mention, Model, Routes, Rule, Served, Service, Subject, Target,
-    Topic, label, selects,
+    Course, Door, Grouped, Host, HostIndex, Label, Listener, Mention, Model, Routes, Rule,
+    Selector, Served, Service, Subject, Target, Topic, label, selects,
 };
 use crate::world::{
     Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
@@ -119,8 +119,14 @@ impl<'a> View<'a> {
         {
             return object.downcast_ref();
         }
-        self.look_at(Subject::Object(key.clone()));
+        self.look_at_object(key);
         self.world.get(key)
+    }
+
+    fn look_at_object(&self, key: &ObjectKey) {
+        if self.own.is_none_or(|(own, _)| own != key) {
+            self.look_at(Subject::Object(key.clone()));
+        }
     }
 
     /// The objects of a kind in a namespace, by name.
@@ -224,13 +230,40 @@ impl<'a> View<'a> {
         all.exact(host).chain(all.below(host))
     }
 
-    /// Gateways that serve this host, hosts that it covers, or wildcards that cover it.
-    pub fn gateways_around(&self, host: &Host) -> impl Iterator<Item = &'a Arc<Served>> + use<'a> {
+    /// Gateways by the labels of the pods that listen there, noting that the verdict depends on those for this host, for
+    /// the hosts that it covers and for the wildcards that cover it: no others may be read. These labels, and those after
+    /// them.
+    pub fn listening(
+        &self,
+        host: &Host,
+        listener: &Listener,
+        from: Arc<Selector>,
+    ) -> impl Iterator<Item = (&'a Arc<Selector>, &'a HostIndex<Served>)> + use<'a> {
         self.look_at(Subject::Host(Topic::Gateways, host.clone()));
+        let listener = listener.clone();
+        let from = Door::Listening(listener.clone(), from);
+        let all = self.model.gateways().from(from);
+        all.map_while(move |(door, gateways)| match door {
+            Door::Listening(other, selector) if *other == listener => Some((selector, gateways)),
+            _ => None,
+        })
+    }
+
+    /// What a Gateway offers to the VirtualServices of a namespace, with the one or the other way of saying so.
+    pub fn offered(
+        &self,
+        gateway: &ObjectKey,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = (Option<Arc<str>>, &'a HostIndex<Served>)> + use<'a> {
+        self.look_at_object(gateway);
         let all = self.model.gateways();
-        all.exact(host)
-            .chain(all.above(host))
-            .chain(all.below(host))
+        let of = |client: Option<Arc<str>>| {
+            let door = Door::Offered(gateway.clone(), client.clone());
+            Some((client, all.of(&door)?))
+        };
+        [of(None), of(Some(namespace.clone()))]
+            .into_iter()
+            .flatten()
     }
 
     /// The objects that name something.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::networking::{
-    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec,
+    DestinationRuleSpec, GatewaySpec, Server, ServiceEntrySpec, VirtualServiceSpec,
 };
 use crate::world::{Object, ObjectKey, ServiceSpec, Settings};
 
@@ -172,10 +172,51 @@ pub struct Served {
     pub source: ObjectKey,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// Ports and addresses (empty for all) of the servers that serve it.
-    pub listeners: BTreeSet<(u32, String)>,
+    /// Ports and addresses of the servers that serve it.
+    pub listeners: BTreeSet<Listener>,
+    /// To the VirtualServices of which namespace (`None` for all) which servers offer it.
+    pub offers: BTreeSet<(Option<Arc<str>>, usize)>,
+    /// The labels of the pods that it is for.
+    pub selector: Arc<Selector>,
     /// What it says.
     pub spec: Arc<GatewaySpec>,
+}
+
+/// A port and an address, which is empty for all.
+pub type Listener = (u32, Arc<str>);
+
+/// Labels that pods must have.
+pub type Selector = BTreeMap<String, String>;
+
+/// By what Gateways are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// What one Gateway offers to the VirtualServices of a namespace alone, or of all (`None`).
+    Offered(ObjectKey, Option<Arc<str>>),
+    /// Where pods with the labels of this selector listen.
+    Listening(Listener, Arc<Selector>),
+}
+
+impl Served {
+    /// The servers that offer the host to VirtualServices of a namespace alone, or of all.
+    pub fn servers(&self, client: Option<&Arc<str>>) -> impl Iterator<Item = usize> + '_ {
+        let client = client.cloned();
+        let from = self.offers.range((client.clone(), 0)..);
+        from.take_while(move |(other, _)| *other == client)
+            .map(|(_, server)| *server)
+    }
+
+    pub(super) fn doors(&self) -> Vec<Door> {
+        let mut clients: Vec<&Option<Arc<str>>> =
+            self.offers.iter().map(|(client, _)| client).collect();
+        clients.dedup();
+        let offered = clients.into_iter().cloned();
+        let offered = offered.map(|client| Door::Offered(self.source.clone(), client));
+        let listeners = self.listeners.iter().cloned();
+        let listening =
+            listeners.map(|listener| Door::Listening(listener, Arc::clone(&self.selector)));
+        offered.chain(listening).collect()
+    }
 }
 
 /// A host that a VirtualService sends to.
@@ -411,28 +452,41 @@ pub(super) fn of_gateway(key: &ObjectKey, object: &Object<GatewaySpec>) -> Vec<S
     let Ok(spec) = &object.spec else {
         return Vec::new();
     };
-    let mut hosts: BTreeMap<Host, BTreeSet<(u32, String)>> = BTreeMap::new();
-    for server in &spec.servers {
-        let port = server.port.as_ref().map(|port| port.number);
-        let listener = port.map(|number| (number, server.bind.clone()));
-        for host in &server.hosts {
-            let listeners = hosts.entry(server_host(host)).or_default();
-            listeners.extend(listener.clone());
+    let selector = Arc::new(spec.selector.clone());
+    let mut hosts: BTreeMap<Host, Served> = BTreeMap::new();
+    for (index, server) in spec.servers.iter().enumerate() {
+        let listener = listener(server);
+        for written in &server.hosts {
+            let (client, host) = server_host(written, &key.namespace);
+            let served = hosts.entry(host.clone()).or_insert_with(|| Served {
+                host,
+                source: key.clone(),
+                created: object.meta.created,
+                listeners: BTreeSet::new(),
+                offers: BTreeSet::new(),
+                selector: Arc::clone(&selector),
+                spec: spec.clone(),
+            });
+            served.listeners.extend(listener.clone());
+            served.offers.insert((client, index));
         }
     }
-    hosts
-        .into_iter()
-        .map(|(host, listeners)| Served {
-            host,
-            source: key.clone(),
-            created: object.meta.created,
-            listeners,
-            spec: spec.clone(),
-        })
-        .collect()
+    hosts.into_values().collect()
 }
 
-/// The host of a Gateway's server, which may be written `namespace/host`.
-pub fn server_host(written: &str) -> Host {
-    Host::new(written.split_once('/').map_or(written, |(_, host)| host))
+/// Where a server listens.
+pub fn listener(server: &Server) -> Option<Listener> {
+    let port = server.port.as_ref()?;
+    Some((port.number, server.bind.as_str().into()))
+}
+
+/// The host of a server of a Gateway in a namespace, and the namespace to whose VirtualServices it is offered (`None` for
+/// all). It may be written `namespace/host`, with `.` for the Gateway's own namespace and `*` for all.
+pub fn server_host(written: &str, own: &Arc<str>) -> (Option<Arc<str>>, Host) {
+    match written.split_once('/') {
+        None => (None, Host::new(written)),
+        Some(("*", host)) => (None, Host::new(host)),
+        Some((".", host)) => (Some(own.clone()), Host::new(host)),
+        Some((client, host)) => (Some(client.into()), Host::new(host)),
+    }
 }

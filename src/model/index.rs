@@ -170,6 +170,12 @@ impl<T: Entry> HostIndex<T> {
         found.into_iter()
     }
 
+    /// The entries of a host, of the wildcards that cover it, and of the hosts that it covers.
+    pub fn around<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let covering = self.exact(host).chain(self.above(host));
+        covering.chain(self.below(host))
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -223,6 +229,14 @@ impl<G: Ord + Clone, T: Entry> Grouped<G, T> {
     /// The entries of one group; `None` where there are none.
     pub fn of(&self, group: &G) -> Option<&HostIndex<T>> {
         self.groups.get(group)
+    }
+
+    /// The groups from this one on, in order.
+    pub fn from<'a>(
+        &'a self,
+        group: G,
+    ) -> impl Iterator<Item = (&'a G, &'a HostIndex<T>)> + use<'a, G, T> {
+        self.groups.range(group..).inspect(|_| visit())
     }
 
     /// The entry that comes first of those in any of these groups which [precede](Entry::precedence) another entry of the

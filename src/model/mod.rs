@@ -22,8 +22,8 @@ use crate::world::{ObjectKey, World};
 
 pub use effective::{InEffect, MergedRule, Origin, Settings};
 pub use entries::{
-    Course, MESH_GATEWAY, Port, Routes, Rule, Scope, Served, Service, Target, applies_to_mesh,
-    server_host,
+    Course, Door, Listener, MESH_GATEWAY, Port, Routes, Rule, Scope, Selector, Served, Service,
+    Target, applies_to_mesh, listener, server_host,
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};
@@ -74,7 +74,7 @@ pub struct Model {
     rules: HostIndex<Rule>,
     rules_of: Grouped<Arc<str>, Rule>,
     routes: Grouped<Course, Routes>,
-    gateways: HostIndex<Served>,
+    gateways: Grouped<Door, Served>,
     targets: HostIndex<Target>,
     targets_of: Grouped<Arc<str>, Target>,
     pods: LabelIndex,
@@ -141,8 +141,8 @@ impl Model {
         &self.routes
     }
 
-    /// Gateways by the hosts that they serve.
-    pub fn gateways(&self) -> &HostIndex<Served> {
+    /// Gateways by whom they serve and where they listen, and by host.
+    pub fn gateways(&self) -> &Grouped<Door, Served> {
         &self.gateways
     }
 
@@ -185,8 +185,10 @@ impl Model {
                 self.routes.insert(course, Arc::clone(&entry));
             }
         }
-        for entry in said.gateways {
-            self.gateways.insert(Arc::new(entry));
+        for entry in said.gateways.into_iter().map(Arc::new) {
+            for door in entry.doors() {
+                self.gateways.insert(door, Arc::clone(&entry));
+            }
         }
         for entry in said.targets.into_iter().map(Arc::new) {
             for subset in &entry.subsets {
@@ -213,7 +215,9 @@ impl Model {
             }
         }
         for entry in &said.gateways {
-            self.gateways.remove(entry);
+            for door in entry.doors() {
+                self.gateways.remove(&door, entry);
+            }
         }
         for entry in &said.targets {
             for subset in &entry.subsets {

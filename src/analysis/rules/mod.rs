@@ -45,8 +45,6 @@ use super::diagnoses as say;
 use super::message::{Diagnosis, Message};
 use super::view::View;
 
-pub(super) use gateways::server_hosts_for;
-
 /// One check, for the objects of one kind.
 pub struct Rule {
     /// What it may say.

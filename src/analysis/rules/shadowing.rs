@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::analysis::attachments::Admitted;
 use crate::analysis::diagnoses as say;
 use crate::analysis::matching::{self, Condition};
 use crate::analysis::merged::{self, Route};
 use crate::analysis::view::View;
 use crate::api::networking::{HTTPMatchRequest, VirtualServiceSpec};
 use crate::api::text::enumeration;
-use crate::model::{Course, Routes, gateway_key};
+use crate::model::{Course, Entry, Grouped, Routes, gateway_key};
 use crate::world::ObjectKey;
 
 use super::{Inspected, Report};
@@ -38,8 +39,10 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
     if object.spec.http.is_empty() {
         return;
     }
-    // Whether what comes before is seen wherever this object is: for all of its hosts the same.
-    let mut is_seen: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
+    let mut rivals = Rivals {
+        view,
+        is_seen: BTreeMap::new(),
+    };
     let mut own_routes = None;
     let mut left = MOST_COMPARED;
     let mut shadowed: BTreeMap<usize, Shadowed> = BTreeMap::new();
@@ -51,18 +54,9 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
         let Some(own) = own else {
             continue;
         };
-        let Some((Course::Gateway(gateway), _)) = all.first_before(own, own.at_gateways()) else {
+        let Some((gateway, rivals)) = rivals.of(own, all) else {
             continue;
         };
-        let of_gateway = all.of(&Course::Gateway(gateway.clone()));
-        let rivals = of_gateway.into_iter().flat_map(|all| all.before(own));
-        let rivals: Vec<&Arc<Routes>> = rivals
-            .take(MOST_RIVALS)
-            .filter(|routes| {
-                let includes = || routes.visibility.includes_all_of(&own.visibility);
-                *is_seen.entry(&routes.source).or_insert_with(includes)
-            })
-            .collect();
         let Some(first) = rivals.first().copied() else {
             continue;
         };
@@ -110,6 +104,69 @@ pub(super) fn gateway_hosts_have_one_virtual_service(
         for rival in &shadowed.rivals {
             message.concerning(rival);
         }
+    }
+}
+
+/// Looks for VirtualServices that come before an object wherever it counts.
+struct Rivals<'a, 'v> {
+    view: &'a View<'v>,
+    /// Whether what comes before is seen wherever the object is: for all of its hosts the same.
+    is_seen: BTreeMap<&'v ObjectKey, bool>,
+}
+
+impl<'v> Rivals<'_, 'v> {
+    /// The Gateway at which the first of all comes before the object's routes for a host, and those that do so there.
+    fn of(
+        &mut self,
+        own: &Routes,
+        all: &'v Grouped<Course, Routes>,
+    ) -> Option<(ObjectKey, Vec<&'v Arc<Routes>>)> {
+        let mut first: Option<(&Routes, Course)> = None;
+        for course in own.at_gateways() {
+            let here = self.at(&course, own, all).next();
+            let is_first = |here: &&'v Arc<Routes>| {
+                let before = first.as_ref().map(|(routes, _)| routes.precedence());
+                before.is_none_or(|before| here.precedence() < before)
+            };
+            if let Some(here) = here.filter(is_first) {
+                first = Some((here, course));
+            }
+        }
+        let (_, course) = first?;
+        let rivals = self.at(&course, own, all).collect();
+        match course {
+            Course::Gateway(gateway) => Some((gateway, rivals)),
+            _ => None,
+        }
+    }
+
+    /// Those at one Gateway, the first first: seen wherever the object is, and admitted by servers wherever it is.
+    fn at<'s>(
+        &'s mut self,
+        course: &'s Course,
+        own: &'s Routes,
+        all: &'v Grouped<Course, Routes>,
+    ) -> impl Iterator<Item = &'v Arc<Routes>> + 's {
+        let before = all.of(course).into_iter();
+        let before = before.flat_map(|all| all.before(own)).take(MOST_RIVALS);
+        let mut admitted = None;
+        before.filter(move |rival| {
+            let Course::Gateway(gateway) = course else {
+                return false;
+            };
+            let includes = || rival.visibility.includes_all_of(&own.visibility);
+            let is_seen = self.is_seen.entry(&rival.source).or_insert_with(includes);
+            if !*is_seen {
+                return false;
+            }
+            let namespace = &own.source.namespace;
+            let admitted = admitted
+                .get_or_insert_with(|| Admitted::of(self.view, gateway, namespace, &own.host));
+            let theirs = &rival.source.namespace;
+            admitted.as_ref().is_some_and(|admitted| {
+                theirs == namespace || admitted.includes(self.view, gateway, theirs)
+            })
+        })
     }
 }
 

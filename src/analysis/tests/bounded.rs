@@ -100,13 +100,11 @@ fn many_virtual_services_of_all_hosts_each_at_its_own_gateway() {
 #[test]
 fn many_virtual_services_at_one_gateway() {
     grows_evenly(|count| {
-        let server =
-            json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
         let gateway = object(
             "Gateway",
             "edge",
             "g",
-            json!({"selector": {"istio": "gateway"}, "servers": [server]}),
+            json!({"selector": {"istio": "gateway"}, "servers": [server(["*"])]}),
         );
         let mut objects = virtual_services(
             count,
@@ -115,6 +113,50 @@ fn many_virtual_services_at_one_gateway() {
         objects.push(gateway);
         objects
     });
+}
+
+fn server(hosts: impl serde::Serialize) -> Value {
+    json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": hosts})
+}
+
+#[test]
+fn many_gateways_of_one_host() {
+    let selectors: [fn(usize) -> Value; 3] = [
+        |_| json!({"istio": "gateway"}),
+        |i| json!({"istio": format!("gateway-{i}")}),
+        |i| json!({"istio": "gateway", "team": i.to_string()}),
+    ];
+    for selector in selectors {
+        grows_evenly(|count| {
+            let of = |i: usize| {
+                let spec = json!({"selector": selector(i), "servers": [server(["*"])]});
+                object("Gateway", &format!("ns-{i}"), "g", spec)
+            };
+            (0..count).map(of).collect()
+        });
+    }
+}
+
+#[test]
+fn many_virtual_services_at_a_gateway_with_as_many_hosts() {
+    let hosts: [fn(usize) -> String; 3] = [
+        |i| format!("h-{i}.example.com"),
+        |i| format!("ns-{i}/h-{i}.example.com"),
+        |i| format!("ns-{i}/shop.example.com"),
+    ];
+    for host in hosts {
+        grows_evenly(|count| {
+            let of_server: Vec<String> = (0..count).map(host).collect();
+            let spec = json!({"selector": {"istio": "gateway"}, "servers": [server(of_server)]});
+            let mut objects = virtual_services(count, |i| {
+                let host = host(i);
+                let host = host.rsplit('/').next();
+                json!({"hosts": [host], "gateways": ["edge/g"], "http": to("a.example.com")})
+            });
+            objects.push(object("Gateway", "edge", "g", spec));
+            objects
+        });
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Prints medians: of everything derived from a World in memory, of one changed VirtualService on the way that the
 //! controller goes (object taken in, Snapshot made anew, status compared), and of the whole program on a file.
-//! `-- --write FOLDER` leaves the files there, for other programs to be measured with.
+//! `-- --write FOLDER` leaves the files there, for other programs to be measured with; `-- 10000 memory` measures one of
+//! the sizes and one of `memory`, `change` and `process`.
 
 #![allow(
     missing_docs,
@@ -24,6 +25,11 @@ use outrigger::world::World;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const PROCESS_RUNS: usize = 41;
+const PARTS: [(&str, fn(usize)); 3] = [
+    ("memory", from_memory),
+    ("change", one_change),
+    ("process", whole_process),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -35,11 +41,23 @@ fn main() {
         write(Path::new(&arguments[place + 1]));
         return;
     }
+    let chosen = |named: &str, all: &[&str]| {
+        arguments.iter().any(|argument| argument == named)
+            || !arguments
+                .iter()
+                .any(|argument| all.contains(&argument.as_str()))
+    };
+    let sizes = SIZES.map(|size| size.to_string());
     for services in SIZES {
+        if !chosen(&services.to_string(), &sizes.each_ref().map(String::as_str)) {
+            continue;
+        }
         println!("{services} services");
-        from_memory(services);
-        one_change(services);
-        whole_process(services);
+        for (name, part) in PARTS {
+            if chosen(name, &PARTS.map(|(name, _)| name)) {
+                part(services);
+            }
+        }
     }
 }
 

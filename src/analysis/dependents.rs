@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use imbl::{OrdMap, OrdSet};
 
 use crate::api::kind::Kind;
-use crate::model::{Host, Subject, Topic};
+use crate::model::{Host, Subject, Topic, threads};
 use crate::world::ObjectKey;
 
 /// What one verdict looked at, in the form in which it is kept: there are many.
@@ -120,6 +120,39 @@ impl Edit {
 }
 
 impl Dependents {
+    /// Of all verdicts there are.
+    pub(super) fn of<'l>(
+        all: impl ExactSizeIterator<Item = (&'l ObjectKey, &'l Looks)> + Clone + Send + Sync,
+    ) -> Dependents {
+        let (hosts, others) = threads::both(
+            all.len(),
+            || {
+                let hosts = all.clone().flat_map(|(key, looks)| {
+                    looks
+                        .hosts
+                        .iter()
+                        .map(move |(host, topics)| ((host, key), *topics))
+                });
+                let mut hosts: Vec<_> = hosts.collect();
+                hosts.sort_unstable();
+                let entry = |((host, key), topics): ((&Host, &ObjectKey), Topics)| {
+                    ((host.clone(), Some(key.clone())), topics)
+                };
+                hosts.into_iter().map(entry).collect()
+            },
+            || {
+                let others = all
+                    .clone()
+                    .flat_map(|(key, looks)| looks.others.iter().map(move |print| (*print, key)));
+                let mut others: Vec<_> = others.collect();
+                others.sort_unstable();
+                let entry = |(print, key): (Print, &ObjectKey)| (print, Some(key.clone()));
+                others.into_iter().map(entry).collect()
+            },
+        );
+        Dependents { hosts, others }
+    }
+
     pub(super) fn apply(&mut self, mut edit: Edit) {
         for entry in &edit.gone_hosts {
             self.hosts.remove(entry);

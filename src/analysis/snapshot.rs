@@ -1,5 +1,6 @@
 //! A World, its Model, and a verdict on every object.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use imbl::OrdMap;
 
 use crate::api::kind::Kind;
 use crate::gateway;
-use crate::model::{Model, Subject};
+use crate::model::{Model, Subject, threads};
 use crate::world::{Change, ObjectKey, World};
 
 use super::conditions::Condition;
@@ -61,9 +62,7 @@ impl Snapshot {
             world,
             ..Snapshot::default()
         };
-        let everything = Kind::all().flat_map(|kind| snapshot.world.keys(kind));
-        let everything: Vec<ObjectKey> = everything.collect();
-        snapshot.judge(everything);
+        snapshot.judge_all();
         snapshot
     }
 
@@ -216,13 +215,37 @@ impl Snapshot {
             .map(|(key, _)| key.clone())
     }
 
+    /// Makes the verdicts of all objects, of which there are none yet.
+    fn judge_all(&mut self) {
+        let objects = Kind::all().flat_map(|kind| self.world.all_any(kind));
+        let objects: Vec<_> = objects.collect();
+        let verdicts = threads::each(&objects, |(key, object)| {
+            Arc::new(verdict(self, key, *object))
+        });
+        let keys = objects.iter().map(|(key, _)| *key);
+        let judged: Vec<(&ObjectKey, &Arc<Verdict>)> = keys
+            .zip(&verdicts)
+            .filter(|(_, verdict)| !verdict.is_empty())
+            .collect();
+        let cloned =
+            |(key, verdict): &(&ObjectKey, &Arc<Verdict>)| ((*key).clone(), Arc::clone(verdict));
+        let (verdicts, dependents) = threads::both(
+            judged.len(),
+            || judged.iter().map(cloned).collect(),
+            || Dependents::of(judged.iter().map(|(key, verdict)| (*key, &verdict.looks))),
+        );
+        self.verdicts = verdicts;
+        self.dependents = dependents;
+    }
+
     /// Makes the verdicts of objects anew; those of which something else is said now.
     fn judge(&mut self, objects: impl IntoIterator<Item = ObjectKey>) -> BTreeSet<ObjectKey> {
         let nothing = Verdict::default();
         let mut differing = BTreeSet::new();
         let mut edit = Edit::default();
         for key in objects {
-            let new = verdict(self, &key);
+            let object = self.world.any(&key);
+            let new = object.map_or_else(Verdict::default, |object| verdict(self, &key, object));
             let old = self.verdicts.get(&key).map_or(&nothing, Arc::as_ref);
             edit.replace(&key, &old.looks, &new.looks);
             if new.messages != old.messages || new.summary != old.summary {
@@ -239,12 +262,9 @@ impl Snapshot {
     }
 }
 
-/// Runs the rules on one object of a World; an object that is not there gets the empty verdict.
-fn verdict(snapshot: &Snapshot, key: &ObjectKey) -> Verdict {
-    let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports);
-    let Some(view) = view.of(key) else {
-        return Verdict::default();
-    };
+/// Runs the rules on one object of a Snapshot's World.
+fn verdict(snapshot: &Snapshot, key: &ObjectKey, object: &dyn Any) -> Verdict {
+    let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports).of(key, object);
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();

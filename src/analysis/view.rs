@@ -11,11 +11,10 @@ use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
     Course, Door, Grouped, Host, HostIndex, Label, Listener, Mention, Model, Routes, Rule,
-    Selector, Served, Service, Subject, Target, Topic, label, selects,
+    Selector, Served, Service, Subject, Target, Topic, selects,
 };
 use crate::world::{
     Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
-    on_store,
 };
 
 use super::dependents::Looks;
@@ -63,14 +62,11 @@ impl<'a> View<'a> {
     }
 
     /// For the judgement of one object, which is looked at without being noted: whoever changes it has it judged anew.
-    /// `None` when it is not there.
-    pub(super) fn of(self, key: &'a ObjectKey) -> Option<View<'a>> {
-        let world = self.world;
-        let object: &'a dyn Any = on_store!(key.kind, Spec => world.get::<Spec>(key)?);
-        Some(View {
+    pub(super) fn of(self, key: &'a ObjectKey, object: &'a dyn Any) -> View<'a> {
+        View {
             own: Some((key, object)),
             ..self
-        })
+        }
     }
 
     /// What was looked at.
@@ -115,11 +111,11 @@ impl<'a> View<'a> {
     /// An object.
     pub fn object<S: Content>(&self, key: &ObjectKey) -> Option<&'a Arc<Object<S>>> {
         if let Some((own, object)) = self.own
-            && std::ptr::eq(own, key)
+            && own == key
         {
             return object.downcast_ref();
         }
-        self.look_at_object(key);
+        self.look_at(Subject::Object(key.clone()));
         self.world.get(key)
     }
 
@@ -155,10 +151,10 @@ impl<'a> View<'a> {
     ) -> Vec<(&'a ObjectKey, &'a ServiceSpec)> {
         let mut found = Vec::new();
         for (key, value) in labels {
-            let label = label(key, value);
-            self.look_at(Subject::Selectors(namespace.clone(), label.clone()));
+            let label = Label::new(key, value);
+            self.look_at(Subject::Selectors(namespace.clone(), label));
             let selectors = self.model.selectors();
-            for service in selectors.with(Kind::Service, Some(namespace), &label) {
+            for service in selectors.with(Kind::Service, Some(namespace), label) {
                 let spec = self
                     .world
                     .get::<ServiceSpec>(service)
@@ -350,19 +346,18 @@ impl<'a> View<'a> {
         selector: &[Pair<'_>],
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
         let pods = self.model.pods();
-        let of = |(key, value): &Pair<'_>| label(key, value);
+        let of = |(key, value): &Pair<'_>| Label::new(key, value);
         let chosen = selector.first().map(|first| {
             let first = of(first);
-            self.look_at(Subject::Pods(namespace.cloned(), first.clone()));
-            if selector.len() == 1 || pods.with(kind, namespace, &first).nth(FEW).is_none() {
+            self.look_at(Subject::Pods(namespace.cloned(), first));
+            if selector.len() == 1 || pods.with(kind, namespace, first).nth(FEW).is_none() {
                 return first;
             }
             let labels: Vec<Label> = selector.iter().map(of).collect();
-            let rarest = pods.rarest(kind, namespace, &labels);
-            rarest.cloned().unwrap_or(first)
+            pods.rarest(kind, namespace, &labels).unwrap_or(first)
         });
         chosen
-            .map(|label| pods.with(kind, namespace, &label))
+            .map(|label| pods.with(kind, namespace, label))
             .into_iter()
             .flatten()
     }

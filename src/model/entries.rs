@@ -228,8 +228,8 @@ pub struct Target {
     pub source: ObjectKey,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// The subsets of the host that it names.
-    pub subsets: BTreeSet<Arc<str>>,
+    /// The subsets of the host that it names, in order, each once.
+    pub subsets: Vec<Arc<str>>,
 }
 
 macro_rules! entry {
@@ -377,14 +377,16 @@ pub(super) fn of_virtual_service(
     let gateways = gateways.filter_map(|written| gateway_key(written, &key.namespace));
     let gateways = Arc::new(gateways.collect());
     let http = spec.http.iter().flat_map(|http| &http.route);
-    let split: BTreeSet<&str> = http
+    let mut split: Vec<&str> = http
         .filter_map(|route| route.destination.as_ref())
         .filter(|destination| !destination.subset.is_empty())
         .map(|destination| destination.host.as_str())
         .collect();
-    let split: BTreeSet<Host> = split.into_iter().map(resolve).collect();
+    once(&mut split);
+    let mut split: Vec<Host> = split.into_iter().map(resolve).collect();
+    split.sort_unstable();
     let of_host = |host: Host| Routes {
-        splits: split.contains(&host),
+        splits: split.binary_search(&host).is_ok(),
         host,
         source: key.clone(),
         created: object.meta.created,
@@ -403,8 +405,15 @@ fn hosts(
     settings: &Settings,
 ) -> impl Iterator<Item = Host> + use<> {
     let resolve = |host: &String| Host::resolve(host, &key.namespace, &settings.cluster_domain);
-    let hosts: BTreeSet<Host> = written.iter().map(resolve).collect();
+    let mut hosts: Vec<Host> = written.iter().map(resolve).collect();
+    once(&mut hosts);
     hosts.into_iter()
+}
+
+/// Brings a list in order and leaves each member once.
+fn once<T: Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    list.dedup();
 }
 
 pub(super) fn targets_of_virtual_service(
@@ -415,7 +424,6 @@ pub(super) fn targets_of_virtual_service(
     let Some(spec) = object.spec() else {
         return Vec::new();
     };
-    let mut targets: BTreeMap<Host, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mirrors = spec.http.iter().flat_map(|http| {
         let several = http
             .mirrors
@@ -431,21 +439,38 @@ pub(super) fn targets_of_virtual_service(
         .chain(tcp)
         .filter_map(|route| route.destination.as_ref());
     let all = http.chain(mirrors).chain(others);
-    let named: BTreeSet<(&str, &str)> = all
+    let mut named: Vec<(&str, &str)> = all
         .filter(|destination| !destination.subset.is_empty())
         .map(|destination| (destination.host.as_str(), destination.subset.as_str()))
         .collect();
-    for (host, subset) in named {
-        let host = Host::resolve(host, &key.namespace, &settings.cluster_domain);
-        targets.entry(host).or_default().insert(subset.into());
-    }
+    once(&mut named);
+    let resolve = |same: &[(&str, &str)]| {
+        let (written, _) = same.first()?;
+        let host = Host::resolve(written, &key.namespace, &settings.cluster_domain);
+        Some((
+            host,
+            same.iter().map(|(_, subset)| Arc::from(*subset)).collect(),
+        ))
+    };
+    let by_text = named.chunk_by(|(a, _), (b, _)| a == b);
+    let mut by_host: Vec<(Host, Vec<Arc<str>>)> = by_text.filter_map(resolve).collect();
+    // A host may be written in several ways.
+    by_host.sort_unstable();
+    by_host.dedup_by(|(other, subsets), (host, all)| {
+        let is_same = other == host;
+        if is_same {
+            all.append(subsets);
+            once(all);
+        }
+        is_same
+    });
     let entry = |(host, subsets)| Target {
         host,
         source: key.clone(),
         created: object.meta.created,
         subsets,
     };
-    targets.into_iter().map(entry).collect()
+    by_host.into_iter().map(entry).collect()
 }
 
 pub(super) fn of_gateway(key: &ObjectKey, object: &Object<GatewaySpec>) -> Vec<Served> {

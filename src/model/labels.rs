@@ -1,6 +1,7 @@
 //! Pods by their labels, Deployments by those of the pods that they make, Services by the labels that they select.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use imbl::OrdSet;
@@ -16,12 +17,18 @@ pub struct LabelIndex {
     objects: OrdSet<(Label, ObjectKey)>,
 }
 
-/// A label with its value, as `key=value`.
-pub type Label = Arc<str>;
+/// Stands for a label with its value. Two may share one: who finds objects by it compares their labels as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label(u64);
 
-/// A label with its value, in the form of the index.
-pub fn label(key: &str, value: &str) -> Label {
-    format!("{key}={value}").into()
+impl Label {
+    /// What stands for a label and its value. Told from all others that are likely to come by 64 bits, which cost a
+    /// search in the index much less than texts.
+    pub fn new(key: &str, value: &str) -> Label {
+        let mut hasher = DefaultHasher::new();
+        (key, value).hash(&mut hasher);
+        Label(hasher.finish())
+    }
 }
 
 impl LabelIndex {
@@ -30,13 +37,13 @@ impl LabelIndex {
         &'a self,
         kind: Kind,
         namespace: Option<&Arc<str>>,
-        label: &Label,
+        label: Label,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
-        let (label, namespace) = (label.clone(), namespace.cloned());
+        let namespace = namespace.cloned();
         let from = namespace.clone().unwrap_or_default();
         let first = ObjectKey::new(kind, from, Arc::default());
         self.objects
-            .range((label.clone(), first)..)
+            .range((label, first)..)
             .inspect(|_| visit())
             .take_while(move |(other, key)| {
                 let is_here = |own: &Arc<str>| key.namespace == *own;
@@ -47,43 +54,35 @@ impl LabelIndex {
 
     /// The label that the fewest of such objects have, which costs no more to find than to look at so many for each
     /// label.
-    pub fn rarest<'l>(
+    pub fn rarest(
         &self,
         kind: Kind,
         namespace: Option<&Arc<str>>,
-        labels: &'l [Label],
-    ) -> Option<&'l Label> {
-        let start = |label| (label, self.with(kind, namespace, label));
+        labels: &[Label],
+    ) -> Option<Label> {
+        let start = |label: &Label| (*label, self.with(kind, namespace, *label));
         let mut searches: Vec<_> = labels.iter().map(start).collect();
         if searches.len() < 2 {
-            return labels.first();
+            return labels.first().copied();
         }
         loop {
             for (label, search) in &mut searches {
                 if search.next().is_none() {
-                    return Some(label);
+                    return Some(*label);
                 }
             }
         }
     }
 
-    pub(super) fn insert<'l>(
-        &mut self,
-        key: &ObjectKey,
-        labels: impl IntoIterator<Item = &'l Label>,
-    ) {
+    pub(super) fn insert(&mut self, key: &ObjectKey, labels: &[Label]) {
         for label in labels {
-            self.objects.insert((label.clone(), key.clone()));
+            self.objects.insert((*label, key.clone()));
         }
     }
 
-    pub(super) fn remove<'l>(
-        &mut self,
-        key: &ObjectKey,
-        labels: impl IntoIterator<Item = &'l Label>,
-    ) {
+    pub(super) fn remove(&mut self, key: &ObjectKey, labels: &[Label]) {
         for label in labels {
-            self.objects.remove(&(label.clone(), key.clone()));
+            self.objects.remove(&(*label, key.clone()));
         }
     }
 }
@@ -96,28 +95,31 @@ pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, St
 }
 
 /// The labels by which a pod is found.
-pub(super) fn of_pod(pod: &Object<PodSpec>) -> BTreeSet<Label> {
+pub(super) fn of_pod(pod: &Object<PodSpec>) -> Vec<Label> {
     if pod.spec().is_some_and(PodSpec::has_ended) {
-        return BTreeSet::new();
+        return Vec::new();
     }
     all(&pod.meta.labels)
 }
 
 /// The labels of the pods that a Deployment makes.
-pub(super) fn of_deployment(deployment: &Object<DeploymentSpec>) -> BTreeSet<Label> {
+pub(super) fn of_deployment(deployment: &Object<DeploymentSpec>) -> Vec<Label> {
     let template = deployment.spec().map(|spec| &spec.template);
-    template.map_or_else(BTreeSet::new, |template| all(&template.metadata.labels))
+    template.map_or_else(Vec::new, |template| all(&template.metadata.labels))
 }
 
-fn all(labels: &BTreeMap<String, String>) -> BTreeSet<Label> {
+fn all(labels: &BTreeMap<String, String>) -> Vec<Label> {
     labels
         .iter()
-        .map(|(key, value)| label(key, value))
+        .map(|(key, value)| Label::new(key, value))
         .collect()
 }
 
 /// The one label of its selector by which a Service is found; none where it selects nothing.
 pub(super) fn of_service(service: &Object<ServiceSpec>) -> Option<Label> {
     let selector = &service.spec()?.selector;
-    selector.iter().next().map(|(key, value)| label(key, value))
+    selector
+        .iter()
+        .next()
+        .map(|(key, value)| Label::new(key, value))
 }

@@ -10,15 +10,23 @@ mod host;
 mod index;
 mod labels;
 mod mentions;
+pub(crate) mod threads;
 mod visibility;
 #[cfg(test)]
 pub(crate) mod visits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::api::kind::Kind;
-use crate::world::{ObjectKey, World};
+use crate::api::networking::{
+    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec,
+};
+use crate::world::{
+    Content, DeploymentSpec, Object, ObjectKey, PodSpec, ServiceSpec, Settings as MeshSettings,
+    World,
+};
 
 pub use effective::{InEffect, MergedRule, Origin, Settings};
 pub use entries::{
@@ -27,7 +35,7 @@ pub use entries::{
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};
-pub use labels::{Label, LabelIndex, label, selects};
+pub use labels::{Label, LabelIndex, selects};
 pub use mentions::{Mention, Mentions, certificate, delegate_key, gateway_key};
 pub use visibility::Visibility;
 
@@ -85,11 +93,32 @@ pub struct Model {
 impl Model {
     /// The Model of a whole World.
     pub fn of(world: &World) -> Model {
-        let mut model = Model::default();
-        for key in SPEAKERS.into_iter().flat_map(|kind| world.keys(kind)) {
-            model.enter(&key, Said::by(world, &key));
+        let (of_services, of_routes) = threads::both(
+            world.all::<ServiceSpec>().len() + world.all::<VirtualServiceSpec>().len(),
+            || {
+                let mut model = Model::default();
+                model.fill::<ServiceSpec>(world);
+                model.fill::<ServiceEntrySpec>(world);
+                model.fill::<DestinationRuleSpec>(world);
+                model
+            },
+            || {
+                let mut model = Model::default();
+                model.fill::<VirtualServiceSpec>(world);
+                model.fill::<GatewaySpec>(world);
+                model.fill::<PodSpec>(world);
+                model.fill::<DeploymentSpec>(world);
+                model
+            },
+        );
+        // Each index is filled by one of the two.
+        Model {
+            services: of_services.services,
+            rules: of_services.rules,
+            rules_of: of_services.rules_of,
+            selectors: of_services.selectors,
+            ..of_routes
         }
-        model
     }
 
     /// The Model of `new`, given that this is the Model of `old` and that only `changed` differ; both Worlds have the
@@ -171,6 +200,12 @@ impl Model {
         &self.selectors
     }
 
+    fn fill<S: Speaker>(&mut self, world: &World) {
+        for (key, object) in world.all::<S>() {
+            self.enter(key, S::said(key, object, world.settings()));
+        }
+    }
+
     fn enter(&mut self, key: &ObjectKey, said: Said) {
         for entry in said.services {
             self.services.insert(Arc::new(entry));
@@ -237,16 +272,70 @@ fn visit() {
     visits::note();
 }
 
-/// The kinds of which objects say something that is indexed.
-const SPEAKERS: [Kind; 7] = [
-    Kind::VirtualService,
-    Kind::DestinationRule,
-    Kind::Gateway,
-    Kind::ServiceEntry,
-    Kind::Service,
-    Kind::Pod,
-    Kind::Deployment,
-];
+/// Kinds of which objects say something that is indexed.
+trait Speaker: Content {
+    /// What one of them says.
+    fn said(key: &ObjectKey, object: &Object<Self>, settings: &MeshSettings) -> Said;
+}
+
+macro_rules! speakers {
+    ($($spec:ty: |$key:ident, $object:ident, $settings:ident| $said:expr;)*) => {
+        $(
+            impl Speaker for $spec {
+                fn said($key: &ObjectKey, $object: &Object<Self>, $settings: &MeshSettings) -> Said {
+                    $said
+                }
+            }
+        )*
+
+        impl Said {
+            fn by(world: &World, key: &ObjectKey) -> Said {
+                match key.kind {
+                    $( <$spec>::KIND => {
+                        let said = |object: &Arc<Object<$spec>>| <$spec>::said(key, object, world.settings());
+                        world.get(key).map_or_else(Said::default, said)
+                    } )*
+                    _ => Said::default(),
+                }
+            }
+        }
+    };
+}
+
+speakers! {
+    ServiceSpec: |key, object, settings| Said {
+        services: entries::of_service(key, object, settings).into_iter().collect(),
+        selector: labels::of_service(object).into_iter().collect(),
+        ..Said::default()
+    };
+    ServiceEntrySpec: |key, object, settings| Said {
+        services: entries::of_service_entry(key, object, settings),
+        ..Said::default()
+    };
+    DestinationRuleSpec: |key, object, settings| Said {
+        rules: entries::of_destination_rule(key, object, settings).into_iter().collect(),
+        ..Said::default()
+    };
+    VirtualServiceSpec: |key, object, settings| Said {
+        routes: entries::of_virtual_service(key, object, settings),
+        targets: entries::targets_of_virtual_service(key, object, settings),
+        mentions: mentions::of_virtual_service(key, object),
+        ..Said::default()
+    };
+    GatewaySpec: |key, object, _settings| Said {
+        gateways: entries::of_gateway(key, object),
+        mentions: mentions::of_gateway(object),
+        ..Said::default()
+    };
+    PodSpec: |_key, object, _settings| Said {
+        labels: labels::of_pod(object),
+        ..Said::default()
+    };
+    DeploymentSpec: |_key, object, _settings| Said {
+        labels: labels::of_deployment(object),
+        ..Said::default()
+    };
+}
 
 /// What one object of a World says about hosts; nothing when it is not there or does not decode.
 #[derive(Default)]
@@ -256,9 +345,9 @@ struct Said {
     routes: Vec<Routes>,
     gateways: Vec<Served>,
     targets: Vec<Target>,
-    labels: BTreeSet<Label>,
+    labels: Vec<Label>,
     mentions: BTreeSet<Mention>,
-    selector: BTreeSet<Label>,
+    selector: Vec<Label>,
 }
 
 impl Said {
@@ -267,10 +356,10 @@ impl Said {
     fn touch(&self, key: &ObjectKey, touched: &mut BTreeSet<Subject>) {
         touched.extend(self.mentions.iter().cloned().map(Subject::Mention));
         for label in &self.labels {
-            touched.insert(Subject::Pods(None, label.clone()));
-            touched.insert(Subject::Pods(Some(key.namespace.clone()), label.clone()));
+            touched.insert(Subject::Pods(None, *label));
+            touched.insert(Subject::Pods(Some(key.namespace.clone()), *label));
         }
-        let selectors = self.selector.iter().cloned();
+        let selectors = self.selector.iter().copied();
         touched.extend(selectors.map(|label| Subject::Selectors(key.namespace.clone(), label)));
     }
 
@@ -300,58 +389,13 @@ impl Said {
             &mut touch,
         );
         apart(&mut self.labels, &mut is.labels);
-        apart(&mut self.mentions, &mut is.mentions);
-        apart(&mut self.selector, &mut is.selector);
-    }
-
-    fn by(world: &World, key: &ObjectKey) -> Said {
-        let settings = world.settings();
-        let mut said = Said::default();
-        match key.kind {
-            Kind::Service => {
-                if let Some(object) = world.get(key) {
-                    said.services
-                        .extend(entries::of_service(key, object, settings));
-                    said.selector.extend(labels::of_service(object));
-                }
-            }
-            Kind::ServiceEntry => {
-                if let Some(object) = world.get(key) {
-                    said.services = entries::of_service_entry(key, object, settings);
-                }
-            }
-            Kind::DestinationRule => {
-                if let Some(object) = world.get(key) {
-                    said.rules
-                        .extend(entries::of_destination_rule(key, object, settings));
-                }
-            }
-            Kind::VirtualService => {
-                if let Some(object) = world.get(key) {
-                    said.routes = entries::of_virtual_service(key, object, settings);
-                    said.targets = entries::targets_of_virtual_service(key, object, settings);
-                    said.mentions = mentions::of_virtual_service(key, object);
-                }
-            }
-            Kind::Gateway => {
-                if let Some(object) = world.get(key) {
-                    said.gateways = entries::of_gateway(key, object);
-                    said.mentions = mentions::of_gateway(object);
-                }
-            }
-            Kind::Pod => {
-                if let Some(object) = world.get(key) {
-                    said.labels = labels::of_pod(object);
-                }
-            }
-            Kind::Deployment => {
-                if let Some(object) = world.get(key) {
-                    said.labels = labels::of_deployment(object);
-                }
-            }
-            _ => {}
+        let (was, is_now) = (&self.mentions, &is.mentions);
+        let both: Vec<Mention> = was.intersection(is_now).cloned().collect();
+        for mention in both {
+            self.mentions.remove(&mention);
+            is.mentions.remove(&mention);
         }
-        said
+        apart(&mut self.selector, &mut is.selector);
     }
 }
 
@@ -383,10 +427,9 @@ fn differing<T: Entry>(
 }
 
 /// Takes out of both what is in both.
-fn apart<T: Ord + Clone>(was: &mut BTreeSet<T>, is: &mut BTreeSet<T>) {
-    let both: Vec<T> = was.intersection(is).cloned().collect();
-    for member in both {
-        was.remove(&member);
-        is.remove(&member);
-    }
+fn apart<T: Eq + Hash + Copy>(was: &mut Vec<T>, is: &mut Vec<T>) {
+    let before: HashSet<T> = was.iter().copied().collect();
+    let now: HashSet<T> = is.iter().copied().collect();
+    was.retain(|member| !now.contains(member));
+    is.retain(|member| !before.contains(member));
 }

@@ -1,5 +1,6 @@
 //! The identity of an object.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::api::kind::Kind;
 
 /// Kind, namespace and name of an object; orders by these, in this order. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     /// Its kind.
     pub kind: Kind,
@@ -47,6 +48,30 @@ impl ObjectKey {
         } else {
             format!("{}/{}", self.namespace, self.name)
         }
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &ObjectKey) -> Ordering {
+        self.kind
+            .cmp(&other.kind)
+            .then_with(|| compare(&self.namespace, &other.namespace))
+            .then_with(|| compare(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &ObjectKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// As texts compare. Many are one and the same: the keys of a World share their namespaces.
+fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(a, b) {
+        Ordering::Equal
+    } else {
+        a.cmp(b)
     }
 }
 

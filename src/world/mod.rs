@@ -16,9 +16,10 @@ mod selector;
 mod settings;
 mod status;
 
+use std::any::Any;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -133,6 +134,8 @@ pub struct World {
     secret_access: SecretAccess,
     stores: Stores,
     port_writes: OrdMap<ObjectKey, Arc<PortWrite>>,
+    /// The namespaces of all objects that ever were here: their keys share the texts.
+    namespaces: OrdSet<Arc<str>>,
 }
 
 impl World {
@@ -215,7 +218,14 @@ impl World {
 
     /// Takes in an object that was read before; as [`World::apply`].
     pub fn take(&mut self, incoming: Incoming) -> Option<Change> {
-        (incoming.enter)(incoming.key, &mut self.stores)
+        let mut key = incoming.key;
+        match self.namespaces.get(&key.namespace) {
+            Some(shared) => key.namespace = Arc::clone(shared),
+            None => {
+                self.namespaces.insert(Arc::clone(&key.namespace));
+            }
+        }
+        (incoming.enter)(key, &mut self.stores)
     }
 
     /// Forgets an object. `None` when it was not known.
@@ -283,6 +293,19 @@ impl World {
         S::store(&self.stores)
             .range(from..)
             .take_while(move |(key, _)| key.namespace == namespace)
+    }
+
+    /// One object of whatever kind: an [`Arc`] of an [`Object`] of what the kind says.
+    pub fn any(&self, key: &ObjectKey) -> Option<&dyn Any> {
+        Some(on_store!(key.kind, Spec => self.get::<Spec>(key)?))
+    }
+
+    /// All objects of a kind, by namespace and name; see [`World::any`].
+    pub fn all_any(&self, kind: Kind) -> Vec<(&ObjectKey, &(dyn Any + Sync))> {
+        on_store!(kind, Spec => {
+            let all = Spec::store(&self.stores).iter();
+            all.map(|(key, object)| (key, object as &(dyn Any + Sync))).collect()
+        })
     }
 
     /// The keys of all objects of a kind, by namespace and name.

@@ -102,3 +102,28 @@ fn cost_of_one_large_object() {
         );
     }
 }
+
+#[test]
+fn many_objects_are_judged_at_once_as_one_after_the_other() {
+    let mut all = objects(1_500);
+    for place in (0..all.len()).step_by(100) {
+        all[place]["spec"]["exportTo"] = json!(["nowhere"]);
+    }
+    let at_once = all.iter().fold(World::default(), |mut world, object| {
+        world.apply(object).unwrap();
+        world
+    });
+    let mut snapshot = Snapshot::default();
+    for some in all.chunks(500) {
+        let mut world = snapshot.world().clone();
+        let changes: Vec<_> = some
+            .iter()
+            .filter_map(|object| world.apply(object).unwrap())
+            .collect();
+        snapshot = snapshot.update(world, &changes).0;
+    }
+    let at_once = Snapshot::new(at_once);
+    assert!(!at_once.all_messages().is_empty());
+    assert_eq!(at_once.all_messages(), snapshot.all_messages());
+    assert!(at_once.bookkeeping_equals(&snapshot));
+}

@@ -47,6 +47,16 @@ impl Condition {
         }
     }
 
+    /// Whether it says that something is wrong.
+    pub fn is_bad(&self) -> bool {
+        let bad = if [CONFLICTED, STALLED].contains(&&*self.kind) {
+            "True"
+        } else {
+            "False"
+        };
+        self.status == bad
+    }
+
     /// The condition of one type in a live status, as far as it can be read.
     pub fn read(status: Option<&Value>, kind: &str) -> Option<Condition> {
         let found = live_conditions(status).find(|condition| condition["type"] == kind)?;
@@ -126,6 +136,14 @@ pub fn desired(messages: &[Message], standing: &[Condition]) -> Vec<Condition> {
     });
     conditions.extend(stalled.map(|finding| finding.condition(STALLED, "True")));
     conditions
+}
+
+/// Whether one of these conditions says that something is wrong where the live status does not say so.
+pub fn turn_bad(live_status: Option<&Value>, desired: &[Condition]) -> bool {
+    let was_bad =
+        |kind: &str| Condition::read(live_status, kind).is_some_and(|before| before.is_bad());
+    let mut bad = desired.iter().filter(|condition| condition.is_bad());
+    bad.any(|condition| !was_bad(&condition.kind))
 }
 
 /// The merge patch (`{"status": …}`) that brings a live status to what the messages say, or `None` when it is there

@@ -346,7 +346,8 @@ impl Engine {
     }
 }
 
-async fn until(due: Option<Instant>) {
+/// Ready at a time; never, where there is none.
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,

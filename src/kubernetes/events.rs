@@ -64,14 +64,7 @@ pub struct Notice {
 
 /// What changes for people from a live status to these conditions.
 pub fn transitions(live: Option<&Value>, desired: &[Condition]) -> Vec<Transition> {
-    let is_bad = |condition: &Condition| {
-        let bad = if condition.kind == CONFLICTED {
-            "True"
-        } else {
-            "False"
-        };
-        condition.status == bad || is_remarkable(condition)
-    };
+    let is_bad = |condition: &Condition| condition.is_bad() || is_remarkable(condition);
     let of = |kind: &str| desired.iter().find(|condition| condition.kind == kind);
     let transition = |warning: bool, condition: &Condition| Transition {
         warning,

@@ -30,15 +30,6 @@ impl Retries {
         self.0.insert(key, Retry { pause, left });
     }
 
-    /// Nothing failed, but the object is to be looked at again with the next tick.
-    pub fn put_off(&mut self, key: ObjectKey) {
-        let retry = self.0.entry(key).or_insert(Retry {
-            pause: 0,
-            left: None,
-        });
-        retry.left = Some(1);
-    }
-
     /// The object is as it must be, or gone.
     pub fn settled(&mut self, key: &ObjectKey) {
         self.0.remove(key);
@@ -90,17 +81,6 @@ mod tests {
             retries.failed(key());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 12, 12]);
-    }
-
-    #[test]
-    fn what_is_put_off_is_looked_at_with_every_tick_and_counts_as_no_failure() {
-        let mut retries = Retries::default();
-        for _ in 0..3 {
-            retries.put_off(key());
-            assert_eq!(retries.tick(), [key()]);
-        }
-        retries.failed(key());
-        assert_eq!(retries.tick(), [key()]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! and that is compared at once. But no event need follow, neither after another failure nor after every 409 or 404
 //! (they may come from an admission webhook, or while a CRD is replaced), so the object is also compared a while later.
 
+mod holds;
 mod metrics;
 
 use std::{
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    engine::{Changes, News},
+    engine::{Changes, News, until},
     events::{self, Notices},
     lease::{Leadership, WriteError},
     resource,
@@ -32,18 +33,19 @@ use super::{
     writer::{self, Writer},
 };
 use crate::{
-    analysis::{Snapshot, conditions},
+    analysis::{
+        Snapshot,
+        conditions::{self, Condition},
+    },
     api::{conditions::MANAGER, kind::Kind},
     gateway::GatewayPlan,
     world::ObjectKey,
 };
+use holds::{Holds, Why};
 use metrics::Metrics;
 
 /// Writes at a time.
 const CONCURRENCY: usize = 32;
-/// How long what is said about a Gateway waits for its ports to be written. A moment later all of it is known, and until
-/// then a new leader doesn't know what the API server refused to the one before.
-const SETTLING: Duration = Duration::from_secs(2);
 /// When every object is compared again, after so many ticks.
 const RESYNC: u32 = 12;
 
@@ -73,10 +75,10 @@ struct Work {
     inputs: Arc<States>,
     /// Objects to compare, each with the time since which it waits.
     pending: BTreeMap<ObjectKey, Instant>,
-    /// Objects whose write failed, was dropped or was put off.
+    /// Objects whose write failed or was dropped.
     failed: Retries,
-    /// Gateways whose ports are about to be written, each with the time since which it was put off.
-    settling: HashMap<ObjectKey, Instant>,
+    /// Objects whose write waits for what it says to last.
+    holds: Holds,
     /// Which resource version the last write of an object was based on. Until the watch brings another one, a
     /// comparison would be with what that write has already replaced.
     based_on: HashMap<ObjectKey, String>,
@@ -112,7 +114,7 @@ impl StatusWriter {
             inputs: Arc::default(),
             pending: BTreeMap::new(),
             failed: Retries::default(),
-            settling: HashMap::new(),
+            holds: Holds::default(),
             based_on: HashMap::new(),
             writes: JoinSet::new(),
             writing: BTreeSet::new(),
@@ -137,7 +139,9 @@ impl Writer for Work {
 
     fn take(&mut self, news: News) {
         self.snapshot = Some(news.snapshot);
+        let now = Instant::now();
         for (key, since) in news.changed {
+            self.holds.changed(&key, now);
             self.pending.entry(key).or_insert(since);
         }
         if self.inputs != news.inputs {
@@ -148,7 +152,7 @@ impl Writer for Work {
     }
 
     fn lease_changed(&mut self) {
-        self.settling.clear();
+        self.holds.clear();
         self.compare_all();
     }
 
@@ -164,11 +168,18 @@ impl Writer for Work {
     }
 
     async fn progress(&mut self) {
-        match self.writes.join_next().await {
-            Some(Ok(written)) => self.settle(written),
-            // Nobody aborts a write, so it panicked; so does this task then, which ends the process.
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => std::future::pending().await,
+        let due = self.holds.due();
+        tokio::select! {
+            Some(written) = self.writes.join_next() => match written {
+                Ok(written) => self.settle(written),
+                // Nobody aborts a write, so it panicked; so does this task then, which ends the process.
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = until(due) => {
+                for (key, since) in self.holds.take_due(Instant::now()) {
+                    self.pending.entry(key).or_insert(since);
+                }
+            }
         }
     }
 
@@ -198,6 +209,7 @@ impl Work {
             // Gaining the Lease, or reading what was missing, compares everything.
             self.pending.clear();
             self.failed.clear();
+            self.holds.clear();
             self.metrics.forget();
             return;
         }
@@ -216,7 +228,8 @@ impl Work {
             }
         }
         self.pending.append(&mut postponed);
-        let waiting = self.pending.len() + self.failed.len() + self.writing.len();
+        let waiting =
+            self.pending.len() + self.failed.len() + self.holds.len() + self.writing.len();
         self.metrics.waiting(waiting);
     }
 
@@ -229,7 +242,7 @@ impl Work {
         let Some(meta) = world.metadata(&key) else {
             self.based_on.remove(&key);
             self.metrics.gone(&key);
-            self.settling.remove(&key);
+            self.holds.release(&key);
             self.failed.settled(&key);
             return;
         };
@@ -240,15 +253,13 @@ impl Work {
         let Some(&State::Watched { version }) = self.inputs.get(&key.kind.into()) else {
             return;
         };
-        if self.is_settling(snapshot, &key) {
-            // Compared again as soon as the ports are there, or else a while later.
-            self.failed.put_off(key);
-            return;
-        }
         let live = world.status(&key);
         let messages = snapshot.messages(&key);
         let standing = snapshot.standing(&key);
         let desired = conditions::desired(messages, &standing);
+        if self.is_held(snapshot, &key, live.as_ref(), &desired) {
+            return;
+        }
         self.metrics.judged(&key, &desired);
         let now = Timestamp::now();
         let Some(patch) =
@@ -256,20 +267,18 @@ impl Work {
         else {
             self.metrics.no_op(&key);
             self.failed.settled(&key);
+            self.holds.release(&key);
             return;
         };
+        let resource = resource(key.kind, version);
         let notices = events::Notice {
             object: key.clone(),
             uid: meta.uid.clone(),
-            api_version: resource(key.kind, version).api_version,
+            api_version: resource.api_version.clone(),
             transitions: events::transitions(live.as_ref(), &desired),
         };
         let write = Write {
-            api: Api::namespaced_with(
-                self.client.clone(),
-                &key.namespace,
-                &resource(key.kind, version),
-            ),
+            api: Api::namespaced_with(self.client.clone(), &key.namespace, &resource),
             params: PatchParams {
                 field_manager: Some(MANAGER.to_owned()),
                 ..PatchParams::default()
@@ -291,14 +300,24 @@ impl Work {
         });
     }
 
-    fn is_settling(&mut self, snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    /// Whether the write of an object has to wait.
+    fn is_held(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &ObjectKey,
+        live: Option<&Value>,
+        desired: &[Condition],
+    ) -> bool {
         let gateway = snapshot.ports().gateways.get(key);
-        if !gateway.is_some_and(GatewayPlan::is_settling) {
-            self.settling.remove(key);
+        let why = if gateway.is_some_and(GatewayPlan::is_settling) {
+            Why::Settling
+        } else if conditions::turn_bad(live, desired) {
+            Why::TurnsBad
+        } else {
+            self.holds.release(key);
             return false;
-        }
-        let since = self.settling.entry(key.clone());
-        since.or_insert_with(Instant::now).elapsed() < SETTLING
+        };
+        self.holds.holds(key, why, Instant::now())
     }
 
     fn settle(&mut self, written: Written) {
@@ -316,6 +335,7 @@ impl Work {
                 tracing::debug!(object = %key, "wrote status");
                 self.notices.send(notices);
                 self.failed.settled(&key);
+                self.holds.release(&key);
                 self.based_on.insert(key, based_on);
             }
             Err(WriteError::Api(kube::Error::Api(status)))

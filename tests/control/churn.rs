@@ -1,13 +1,11 @@
 //! Everything changes all the time, and in the end all is as if the process had just been started.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use outrigger::api::kind::Kind;
 use outrigger_e2e::binaries;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::bulk::{self, Bulk};
@@ -247,38 +245,42 @@ async fn make(client: &kube::Client, change: &Change) -> kube::Result<()> {
 }
 
 /// Makes so many changes, looks at the memory meanwhile, and returns how many were accepted and what was resident.
-fn churn(bulk: &Bulk, daemon: &Daemon, random: Random, changes: u32) -> (usize, Vec<f64>) {
+fn churn(bulk: &Bulk, daemon: &Daemon, random: Random, changes: u32) -> (u32, Vec<f64>) {
     let mut churn = Churn(random);
-    let made = Arc::new(AtomicUsize::new(0));
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut made = 0;
     let mut resident = Vec::new();
     bulk.runtime().block_on(async {
         let mut ticks = interval(Duration::from_secs(1) / RATE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut looked = Instant::now();
+        let mut under_way = JoinSet::new();
         for _ in 0..changes {
             ticks.tick().await;
-            let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
-            let (client, change, made) = (bulk.client().clone(), churn.next(), Arc::clone(&made));
-            tokio::spawn(async move {
-                match make(&client, &change).await {
-                    Ok(()) => {
-                        made.fetch_add(1, Ordering::SeqCst);
-                    }
-                    // Two changes of one object met, or a pod went before its status came.
-                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                    Err(error) => panic!("{error}"),
-                }
-                drop(slot);
-            });
+            if under_way.len() == AT_ONCE {
+                made += accepted(under_way.join_next().await);
+            }
+            let (client, change) = (bulk.client().clone(), churn.next());
+            under_way.spawn(async move { make(&client, &change).await });
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 resident.push(memory(daemon, "VmRSS"));
             }
         }
-        let _all = slots.acquire_many(AT_ONCE as u32).await.unwrap();
+        while !under_way.is_empty() {
+            made += accepted(under_way.join_next().await);
+        }
     });
-    (made.load(Ordering::SeqCst), resident)
+    (made, resident)
+}
+
+/// 1 for a change that the API server accepted, 0 for one that met another change.
+fn accepted(ended: Option<Result<kube::Result<()>, JoinError>>) -> u32 {
+    match ended.unwrap().unwrap() {
+        Ok(()) => 1,
+        // Two changes of one object met, or a pod went before its status came.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => 0,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// What a replica knows of the namespaces that change, and says about it.
@@ -318,8 +320,13 @@ fn live_through(program: &std::path::Path, seconds: u32) {
     let daemon = Daemon::start_program(program, "churn", &installed.kubeconfig, &[]);
     daemon.wait_for_metric("outrigger_leader", 1.0);
     let started = Instant::now();
-    let (made, resident) = churn(&bulk, &daemon, Random::new().0, RATE * seconds);
+    let changes = RATE * seconds;
+    let (made, resident) = churn(&bulk, &daemon, Random::new().0, changes);
     let took = started.elapsed();
+    assert!(
+        made >= changes / 10 * 9,
+        "{made} of {changes} changes were accepted"
+    );
 
     let objects = with_status(&bulk) as f64;
     let compare = || -> Result<()> {
@@ -336,15 +343,19 @@ fn live_through(program: &std::path::Path, seconds: u32) {
         Ok(())
     };
     wait::until(SETTLED, "the state of a cold start", compare).unwrap();
+    wait::until(SETTLED, "every status is written", || {
+        let waiting = daemon.metric("outrigger_status_queue_depth");
+        (waiting == 0.0).then_some(()).ok_or(waiting)
+    })
+    .unwrap();
     let of = |name: &str| daemon.metric(&format!("outrigger_status_{name}_total"));
     println!(
-        "{made} changes within {took:.0?}, {objects} objects with a status at the end\n\
-         status writes: {}, conflicts: {}, failures: {}, queue at the end: {}\n\
+        "{made} of {changes} changes within {took:.0?}, {objects} objects with a status at the end\n\
+         status writes: {}, conflicts: {}, failures: {}\n\
          resident: {:.1} MiB in the first fifth of the time, {:.1} MiB in the third, {:.1} MiB in the last; at most {:.1} MiB",
         of("writes"),
         of("conflicts"),
         of("failures"),
-        daemon.metric("outrigger_status_queue_depth"),
         mean(&resident, 0) / MIB,
         mean(&resident, 2) / MIB,
         mean(&resident, 4) / MIB,

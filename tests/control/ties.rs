@@ -1,6 +1,7 @@
 //! What depends on an order: objects of one moment, and changes that overtake each other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use outrigger::api::kind::Kind;
 use outrigger_e2e::cluster::Cluster as _;
@@ -311,6 +312,102 @@ fn a_subset_that_is_renamed_step_by_step_never_looks_broken() {
         let turns = turns.lock().unwrap();
         ensure!(turns.count == 1, "{turns:?}");
         Ok(())
+    })
+    .unwrap();
+}
+
+/// What is put at the same time as something else counts as such if it took no longer: after that, what is held is told.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// How often a VirtualService of a namespace was seen not to be Ready, in every version of it.
+fn falses_of(bulk: &Bulk, namespace: &'static str) -> (Arc<Mutex<Vec<String>>>, bulk::Watching) {
+    let falses: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&falses);
+    let watching = bulk.watch(Kind::VirtualService, move |event| {
+        if let Seen::Applied(object) = event
+            && object["metadata"]["namespace"] == namespace
+            && ready_in_any_generation(&object) == Some("False")
+        {
+            noted.lock().unwrap().push(object["status"].to_string());
+        }
+    });
+    (falses, watching)
+}
+
+fn ready_in_any_generation(object: &Value) -> Option<&str> {
+    let mut conditions = object["status"]["conditions"].as_array()?.iter();
+    conditions.find(|one| one["type"] == "Ready")?["status"].as_str()
+}
+
+/// Makes changes of two objects, the one right after the other; returns whether that was together.
+fn make_together(bulk: &Bulk, mut changes: [(Value, bool); 2], turned: bool) -> bool {
+    if turned {
+        changes.reverse();
+    }
+    let start = Instant::now();
+    bulk.runtime().block_on(async {
+        for change in &changes {
+            make(bulk.client(), change).await;
+        }
+    });
+    start.elapsed() < TOGETHER
+}
+
+fn named(mut object: Value, name: &str) -> Value {
+    object["metadata"]["name"] = name.into();
+    object
+}
+
+/// A route and the rule of its subset are made, changed and deleted together, in either order, as one `kubectl apply` or
+/// `kubectl delete` of both does it.
+#[test]
+fn a_route_that_comes_changes_and_goes_with_its_subset_is_never_told_to_be_broken() {
+    const ROUNDS: usize = 30;
+    let installed = Installed::exclusive();
+    let cluster = &installed.cluster;
+    let ns = "ties-together";
+    cluster.create_namespace(ns).unwrap();
+    cluster.apply(&reviews(ns, "v1")).unwrap();
+    cluster
+        .kubectl(&[
+            "delete",
+            "virtualservice,destinationrule",
+            "--all",
+            "-n",
+            ns,
+        ])
+        .unwrap();
+    let bulk = Bulk::new(cluster);
+    let _daemon = installed.daemon("ties-together");
+    let (falses, _watching) = falses_of(&bulk, ns);
+    let mut together = 0;
+    for round in 0..ROUNDS {
+        let name = format!("reviews-{round}");
+        let object = format!("virtualservice/{name}");
+        let pair = |subset: &str, put: bool| {
+            [to_subset(ns, subset), rule(ns, &[subset])].map(|object| (named(object, &name), put))
+        };
+        let (mut quick, turned) = (true, round % 2 == 1);
+        for subset in ["v1", "v2"] {
+            quick &= make_together(&bulk, pair(subset, true), turned);
+            wait_until_observed(cluster, ns, &object);
+        }
+        quick &= make_together(&bulk, pair("v2", false), turned);
+        let seen = std::mem::take(&mut *falses.lock().unwrap());
+        if quick {
+            together += 1;
+            assert!(seen.is_empty(), "round {round}: {seen:?}");
+        }
+    }
+    assert!(together >= ROUNDS / 3, "only {together} were quick enough");
+
+    // What is broken for good is told.
+    let alone = [to_subset(ns, "v9"), rule(ns, &["v1"])];
+    make_together(&bulk, alone.map(|object| (object, true)), false);
+    wait_for_ready(cluster, ns, "virtualservice/reviews", "False");
+    wait::until(SOON, "the watch sees it", || {
+        let seen = falses.lock().unwrap().len();
+        (seen > 0).then_some(()).ok_or(seen)
     })
     .unwrap();
 }

@@ -21,6 +21,13 @@ fn tool_that_rewrites_the_whole_service_meets_few_writes_and_an_event() {
     edge.gateway("shop", &[(8088, "HTTP")]);
     edge.await_ports(&[80, 443, 8088, 15021]);
     let before = edge.ports();
+    // The node port can only be kept once it is known, and it is when it is told.
+    wait::until(DEADLINE, "the node port is told", || {
+        let way = edge.await_exposed("shop", "True", "Exposed");
+        let told = format!("node port {}", before[&8088].node_port);
+        way.contains(&told).then_some(()).ok_or(way)
+    })
+    .unwrap();
 
     let start = Instant::now();
     let mut added = Vec::new();

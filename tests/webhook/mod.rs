@@ -3,6 +3,7 @@
 mod api_server;
 mod faults;
 mod matrix;
+mod policies;
 mod server;
 mod serving;
 mod validation;

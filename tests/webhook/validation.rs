@@ -51,7 +51,8 @@ fn configuration(server: &Server) -> Value {
                 "caBundle": ByteString(server.certificate.clone().into_bytes()),
             },
             "rules": [{
-                "operations": ["CREATE", "UPDATE", "DELETE"], "apiGroups": ["networking.istio.io"],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "apiGroups": ["networking.istio.io", "security.istio.io", "telemetry.istio.io"],
                 "apiVersions": ["*"], "resources": ["*"], "scope": "Namespaced",
             }],
         }],
@@ -59,7 +60,7 @@ fn configuration(server: &Server) -> Value {
 }
 
 /// What kubectl prints on stdout and stderr: warnings are on the latter.
-fn kubectl(cluster: &ControlPlane, arguments: &[&str], input: &str) -> (bool, String) {
+pub fn kubectl(cluster: &ControlPlane, arguments: &[&str], input: &str) -> (bool, String) {
     let pipes = || Stdio::piped();
     let mut kubectl = cluster.kubectl_command();
     let mut running = kubectl
@@ -80,12 +81,23 @@ fn kubectl(cluster: &ControlPlane, arguments: &[&str], input: &str) -> (bool, St
     (output.status.success(), String::from_utf8(said).unwrap())
 }
 
-fn apply(cluster: &ControlPlane, manifest: &str, more: &[&str]) -> (bool, String) {
+pub fn apply(cluster: &ControlPlane, manifest: &str, more: &[&str]) -> (bool, String) {
     kubectl(cluster, &[&["apply", "-f", "-"], more].concat(), manifest)
 }
 
-#[test]
-fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
+/// Waits until the object is refused, and returns what is said.
+pub fn wait_until_refused(cluster: &ControlPlane, manifest: &str) -> String {
+    wait::until(DEADLINE, "the webhook refuses", || {
+        match apply(cluster, manifest, &["--dry-run=server"]) {
+            (true, said) => Err(said),
+            (false, said) => Ok(said),
+        }
+    })
+    .unwrap()
+}
+
+/// A cluster whose API server asks the webhook about every object of Istio's, but for these, which were stored before.
+pub fn asked_after(old: &[String]) -> (ControlPlane, Runtime, Server) {
     let cluster = ControlPlane::start(&Lines).unwrap();
     cluster.kubectl(&["apply", "-f", CRDS]).unwrap();
     cluster.wait_for_definitions().unwrap();
@@ -94,23 +106,25 @@ fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
     let mut registry = prometheus_client::registry::Registry::default();
     let router = Validator::new(snapshots, Arc::new(|| true), &mut registry).router();
     let server = runtime.block_on(Server::serve(Limits::default(), router, Box::new(sender)));
-    // Stored before there is a webhook: it may stay as it is.
-    let old = route("old", "v1", ", timeout: 1.0001s");
-    wait::until(DEADLINE, "the kind is served", || cluster.apply(&old)).unwrap();
+    for old in old {
+        wait::until(DEADLINE, "the kind is served", || cluster.apply(old)).unwrap();
+    }
     cluster.apply(&configuration(&server).to_string()).unwrap();
+    (cluster, runtime, server)
+}
+
+#[test]
+fn invalid_objects_are_refused_and_dangling_references_are_warned_of() {
+    // It may stay as it is.
+    let old = route("old", "v1", ", timeout: 1.0001s");
+    let (cluster, _runtime, _server) = asked_after(std::slice::from_ref(&old));
 
     let invalid = route(
         "invalid",
         "v1",
         ", timeout: 1.0005s, retries: {attempts: -1}",
     );
-    let refusal = wait::until(DEADLINE, "the webhook is called", || {
-        match apply(&cluster, &invalid, &["--dry-run=server"]) {
-            (true, said) => Err(said),
-            (false, said) => Ok(said),
-        }
-    })
-    .unwrap();
+    let refusal = wait_until_refused(&cluster, &invalid);
     assert!(
         refusal.contains("spec.http[0].timeout: 1.0005s is not in whole milliseconds"),
         "{refusal}"

@@ -31,13 +31,10 @@ use std::{
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    engine::{Changes, News},
+    engine::{Changes, News, until},
     events::{Notice, Notices, Transition},
     lease::{Leadership, WriteError},
     watch::{Input, State, States},
@@ -180,10 +177,7 @@ impl Writer for Work {
     }
 
     async fn progress(&mut self) {
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        until(self.due).await;
     }
 
     async fn write(&mut self) {

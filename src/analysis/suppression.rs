@@ -9,10 +9,12 @@ use super::message::{Aspect, Message};
 /// separated by commas without blanks, or `*` for all, as in Istio. That an object is left out because it is invalid
 /// cannot be suppressed: its status has to tell.
 pub(super) fn split(
-    messages: Vec<Message>,
+    mut messages: Vec<Message>,
     meta: Option<&Metadata>,
 ) -> (Vec<Message>, Vec<Message>) {
     let Some(codes) = meta.and_then(|meta| meta.annotations.get(ANALYZE_SUPPRESS)) else {
+        // They are kept: mostly one or two, where room for more was made while they were gathered.
+        messages.shrink_to_fit();
         return (messages, Vec::new());
     };
     let unwanted = |message: &Message| {

@@ -38,8 +38,8 @@ const AT_MOST: Duration = Duration::from_millis(250);
 /// How often certificates are looked at for their age.
 const AGEING: Duration = Duration::from_secs(60);
 
-/// How many inputs may wait to be taken in; more hold up the watches.
-pub const QUEUE: usize = 1024;
+/// How many inputs may wait to be taken in; more hold up the watches. Each is a whole object, of ten kilobytes and more.
+pub const QUEUE: usize = 256;
 
 /// A Snapshot and what changed since the one that its reader saw before.
 #[derive(Debug, Clone)]

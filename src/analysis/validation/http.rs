@@ -28,17 +28,17 @@ pub fn route(at: &Field<'_>, route: &HTTPRoute, context: Context) {
     at.each("match", &route.r#match, |at, request| {
         match_request(at, request, context)
     });
-    at.within("headers", &route.headers, headers);
-    at.within("corsPolicy", &route.cors_policy, http_actions::cors);
-    at.within("fault", &route.fault, http_actions::fault);
-    at.within("redirect", &route.redirect, http_actions::redirect);
+    at.within_box("headers", &route.headers, headers);
+    at.within_box("corsPolicy", &route.cors_policy, http_actions::cors);
+    at.within_box("fault", &route.fault, http_actions::fault);
+    at.within_box("redirect", &route.redirect, http_actions::redirect);
     at.within(
         "directResponse",
         &route.direct_response,
         http_actions::direct_response,
     );
-    at.within("retries", &route.retries, http_actions::retries);
-    at.within("rewrite", &route.rewrite, http_actions::rewrite);
+    at.within_box("retries", &route.retries, http_actions::retries);
+    at.within_box("rewrite", &route.rewrite, http_actions::rewrite);
     fields::duration(&at.member("timeout"), &route.timeout);
     mirrors(at, route);
     at.each("route", &route.route, destination);

@@ -114,6 +114,16 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// As [`Field::within`], of a member that is kept apart because it is large and rare.
+    pub fn within_box<T>(
+        &self,
+        name: &str,
+        value: &Option<Box<T>>,
+        check: impl Fn(&Field<'_>, &T),
+    ) {
+        self.within(name, value, |at, value| check(at, value));
+    }
+
     /// The field makes the object invalid.
     pub fn invalid(&self, text: impl fmt::Display) {
         self.report(Finding::Invalid, text);

@@ -58,28 +58,28 @@ impl Validate for DestinationRuleSpec {
 
 /// The settings that a policy may have for all ports and for one of them.
 struct Common<'a> {
-    load_balancer: &'a Option<LoadBalancerSettings>,
-    connection_pool: &'a Option<ConnectionPoolSettings>,
-    outlier_detection: &'a Option<OutlierDetection>,
-    tls: &'a Option<ClientTLSSettings>,
+    load_balancer: &'a Option<Box<LoadBalancerSettings>>,
+    connection_pool: &'a Option<Box<ConnectionPoolSettings>>,
+    outlier_detection: &'a Option<Box<OutlierDetection>>,
+    tls: &'a Option<Box<ClientTLSSettings>>,
 }
 
 impl Common<'_> {
     fn check(&self, at: &Field<'_>) {
-        at.within("loadBalancer", self.load_balancer, |at, settings| {
+        at.within_box("loadBalancer", self.load_balancer, |at, settings| {
             load_balancer::check(at, settings, self.outlier_detection.is_some());
         });
-        at.within(
+        at.within_box(
             "connectionPool",
             self.connection_pool,
             connection_pool::check,
         );
-        at.within(
+        at.within_box(
             "outlierDetection",
             self.outlier_detection,
             connection_pool::outlier_detection,
         );
-        at.within("tls", self.tls, tls::client);
+        at.within_box("tls", self.tls, tls::client);
     }
 }
 
@@ -98,7 +98,7 @@ fn traffic_policy(at: &Field<'_>, policy: &TrafficPolicy) {
         tls: &policy.tls,
     }
     .check(at);
-    at.within("tunnel", &policy.tunnel, tunnel);
+    at.within_box("tunnel", &policy.tunnel, tunnel);
     at.within("retryBudget", &policy.retry_budget, retry_budget);
     at.each(
         "portLevelSettings",

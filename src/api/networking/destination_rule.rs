@@ -41,18 +41,18 @@ messages! {
     /// Policies for traffic to a host or a subset.
     pub struct TrafficPolicy {
         /// Choice of the endpoint.
-        pub load_balancer: Option<LoadBalancerSettings>,
+        pub load_balancer: Option<Box<LoadBalancerSettings>>,
         /// Limits on connections and requests.
-        pub connection_pool: Option<ConnectionPoolSettings>,
+        pub connection_pool: Option<Box<ConnectionPoolSettings>>,
         /// Ejection of endpoints that fail.
-        pub outlier_detection: Option<OutlierDetection>,
+        pub outlier_detection: Option<Box<OutlierDetection>>,
         /// TLS to the endpoints.
-        pub tls: Option<ClientTLSSettings>,
+        pub tls: Option<Box<ClientTLSSettings>>,
         /// Policies for single ports; nothing is inherited from the policies beside this list.
         #[schemars(extend("maxItems" = 4096))]
         pub port_level_settings: Vec<PortTrafficPolicy>,
         /// Sends the traffic through a tunnel.
-        pub tunnel: Option<TunnelSettings>,
+        pub tunnel: Option<Box<TunnelSettings>>,
         /// Sends the PROXY protocol ahead of the traffic.
         pub proxy_protocol: Option<ProxyProtocol>,
         /// Share of requests that may be retries.
@@ -64,13 +64,13 @@ messages! {
         /// The port on the host.
         pub port: Option<PortSelector>,
         /// Choice of the endpoint.
-        pub load_balancer: Option<LoadBalancerSettings>,
+        pub load_balancer: Option<Box<LoadBalancerSettings>>,
         /// Limits on connections and requests.
-        pub connection_pool: Option<ConnectionPoolSettings>,
+        pub connection_pool: Option<Box<ConnectionPoolSettings>>,
         /// Ejection of endpoints that fail.
-        pub outlier_detection: Option<OutlierDetection>,
+        pub outlier_detection: Option<Box<OutlierDetection>>,
         /// TLS to the endpoints.
-        pub tls: Option<ClientTLSSettings>,
+        pub tls: Option<Box<ClientTLSSettings>>,
     }
 
     /// A tunnel for TCP or TLS traffic.

@@ -41,19 +41,19 @@ messages! {
         /// Destinations that share the matching requests by weight.
         pub route: Vec<HTTPRouteDestination>,
         /// Answers with a redirect instead of routing.
-        pub redirect: Option<HTTPRedirect>,
+        pub redirect: Option<Box<HTTPRedirect>>,
         /// Answers with a fixed response instead of routing.
         pub direct_response: Option<HTTPDirectResponse>,
         /// Hands the request to the routes of another VirtualService, one without hosts.
         pub delegate: Option<Delegate>,
         /// Changes path and authority before the request goes on.
-        pub rewrite: Option<HTTPRewrite>,
+        pub rewrite: Option<Box<HTTPRewrite>>,
         /// Time for the whole request, retries included. Unset means no limit.
         pub timeout: Option<Duration>,
         /// When and how often failed requests are tried again.
-        pub retries: Option<HTTPRetry>,
+        pub retries: Option<Box<HTTPRetry>>,
         /// Faults to inject, for tests of clients.
-        pub fault: Option<HTTPFaultInjection>,
+        pub fault: Option<Box<HTTPFaultInjection>>,
         /// Also sends the requests here; the answers are thrown away.
         pub mirror: Option<Destination>,
         /// Also sends the requests to each of these; the answers are thrown away.
@@ -68,9 +68,9 @@ messages! {
         /// Share of the requests that `mirror` receives; all when unset.
         pub mirror_percentage: Option<Percent>,
         /// Cross-origin resource sharing.
-        pub cors_policy: Option<CorsPolicy>,
+        pub cors_policy: Option<Box<CorsPolicy>>,
         /// Header changes for all destinations of the route.
-        pub headers: Option<Headers>,
+        pub headers: Option<Box<Headers>>,
     }
 
     /// Another VirtualService that routes the request on.

@@ -18,7 +18,7 @@ const CHANGES: usize = 20;
 /// The application that they are made to.
 const CHANGED: usize = 4;
 /// The compute of one change: a Snapshot and everything that is said in it.
-const COMPUTE: Duration = Duration::from_millis(5);
+const COMPUTE: Duration = Duration::from_millis(1);
 
 fn namespace_of(index: usize) -> String {
     format!("large-{:02}", index / SHARE)

@@ -69,7 +69,7 @@ impl Metrics {
         let queue = Gauge::default();
         registry.register(
             "queue_depth",
-            "Objects that wait for a comparison, a write or its answer",
+            "Objects that wait for a comparison, for what turned bad to last, for a write or its answer",
             queue.clone(),
         );
         let tally = Tally::default();

@@ -257,7 +257,7 @@ impl Work {
         let messages = snapshot.messages(&key);
         let standing = snapshot.standing(&key);
         let desired = conditions::desired(messages, &standing);
-        if self.is_held(snapshot, &key, live.as_ref(), &desired) {
+        if self.is_held(snapshot, &key, waiting_since, live.as_ref(), &desired) {
             return;
         }
         self.metrics.judged(&key, &desired);
@@ -305,6 +305,7 @@ impl Work {
         &mut self,
         snapshot: &Snapshot,
         key: &ObjectKey,
+        waiting_since: Instant,
         live: Option<&Value>,
         desired: &[Condition],
     ) -> bool {
@@ -317,7 +318,7 @@ impl Work {
             self.holds.release(key);
             return false;
         };
-        self.holds.holds(key, why, Instant::now())
+        self.holds.holds(key, why, waiting_since, Instant::now())
     }
 
     fn settle(&mut self, written: Written) {

@@ -40,6 +40,8 @@ pub(super) struct Holds {
 
 #[derive(Debug)]
 struct Hold {
+    /// Since when the object waits to be compared.
+    waiting_since: Instant,
     /// Since when it is held.
     since: Instant,
     /// When the object, or what is said about it, changed last.
@@ -65,10 +67,17 @@ impl Holds {
         }
     }
 
-    /// Whether the write of an object has to wait. It is due again as [`Holds::take_due`] tells, and from then on it
-    /// does not wait any more until it is [released](Holds::release).
-    pub(super) fn holds(&mut self, key: &ObjectKey, why: Why, now: Instant) -> bool {
+    /// Whether the write of an object has to wait; it waits to be compared since `waiting_since`. It is due again as
+    /// [`Holds::take_due`] tells, and from then on it does not wait any more until it is [released](Holds::release).
+    pub(super) fn holds(
+        &mut self,
+        key: &ObjectKey,
+        why: Why,
+        waiting_since: Instant,
+        now: Instant,
+    ) -> bool {
         let hold = self.of.entry(key.clone()).or_insert(Hold {
+            waiting_since,
             since: now,
             changed: now,
             until: now,
@@ -94,13 +103,13 @@ impl Holds {
         self.waiting.first().map(|(until, _)| *until)
     }
 
-    /// Those that are due, each with the time since which it was held.
+    /// Those that are due, each with the time since which it waits.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<(ObjectKey, Instant)> {
         let mut due = Vec::new();
         while self.due().is_some_and(|until| until <= now)
             && let Some((_, key)) = self.waiting.pop_first()
         {
-            let since = self.of.get(&key).map_or(now, |hold| hold.since);
+            let since = self.of.get(&key).map_or(now, |hold| hold.waiting_since);
             due.push((key, since));
         }
         due
@@ -129,60 +138,66 @@ mod tests {
         ObjectKey::new(Kind::VirtualService, "shop", "reviews")
     }
 
+    fn held(holds: &mut Holds, why: Why, now: Instant) -> bool {
+        holds.holds(&key(), why, now, now)
+    }
+
     #[test]
     fn what_turns_bad_waits_until_it_has_been_so_for_a_while() {
         let (mut holds, start) = (Holds::default(), Instant::now());
-        assert!(holds.holds(&key(), Why::TurnsBad, start));
+        assert!(held(&mut holds, Why::TurnsBad, start));
         assert_eq!(holds.take_due(start + QUIET - MOMENT), []);
         // Looked at again, with nothing new.
-        assert!(holds.holds(&key(), Why::TurnsBad, start + QUIET / 2));
+        assert!(held(&mut holds, Why::TurnsBad, start + QUIET / 2));
         assert_eq!(holds.due(), Some(start + QUIET));
         assert_eq!(holds.take_due(start + QUIET), [(key(), start)]);
-        assert!(!holds.holds(&key(), Why::TurnsBad, start + QUIET));
+        assert!(!held(&mut holds, Why::TurnsBad, start + QUIET));
         assert_eq!((holds.len(), holds.due()), (0, None));
     }
 
     #[test]
     fn every_change_makes_it_wait_anew_but_not_for_ever() {
         let (mut holds, start) = (Holds::default(), Instant::now());
-        let mut now = start;
-        while holds.holds(&key(), Why::TurnsBad, now) {
-            now += QUIET - MOMENT;
+        let pause = QUIET - MOMENT;
+        for changes in 0..4 {
+            let now = start + pause * changes;
             assert_eq!(holds.take_due(now), []);
-            if now >= start + AT_MOST {
-                break;
-            }
             holds.changed(&key(), now);
+            assert!(held(&mut holds, Why::TurnsBad, now));
+            assert_eq!(holds.due(), Some(now + QUIET));
         }
+        let now = start + pause * 4;
+        holds.changed(&key(), now);
+        assert!(held(&mut holds, Why::TurnsBad, now));
         assert_eq!(holds.due(), Some(start + AT_MOST));
     }
 
     #[test]
     fn what_was_released_waits_from_the_beginning() {
         let (mut holds, start) = (Holds::default(), Instant::now());
-        assert!(holds.holds(&key(), Why::TurnsBad, start));
+        assert!(held(&mut holds, Why::TurnsBad, start));
         holds.release(&key());
         assert_eq!((holds.len(), holds.take_due(start + AT_MOST)), (0, vec![]));
-        assert!(holds.holds(&key(), Why::TurnsBad, start + AT_MOST));
+        assert!(held(&mut holds, Why::TurnsBad, start + AT_MOST));
     }
 
     #[test]
     fn a_write_that_is_due_and_fails_does_not_wait_again() {
         let (mut holds, start) = (Holds::default(), Instant::now());
-        assert!(holds.holds(&key(), Why::TurnsBad, start));
+        assert!(held(&mut holds, Why::TurnsBad, start));
         assert_eq!(holds.take_due(start + QUIET).len(), 1);
-        assert!(!holds.holds(&key(), Why::TurnsBad, start + QUIET));
-        assert!(!holds.holds(&key(), Why::TurnsBad, start + QUIET * 2));
+        assert!(!held(&mut holds, Why::TurnsBad, start + QUIET));
+        assert!(!held(&mut holds, Why::TurnsBad, start + QUIET * 2));
     }
 
     #[test]
     fn a_gateway_whose_ports_are_refused_waits_no_longer_than_what_turns_bad() {
         let (mut holds, start) = (Holds::default(), Instant::now());
-        assert!(holds.holds(&key(), Why::Settling, start));
+        assert!(held(&mut holds, Why::Settling, start));
         assert_eq!(holds.due(), Some(start + SETTLING));
         let refused = start + QUIET;
         holds.changed(&key(), refused);
-        assert!(holds.holds(&key(), Why::TurnsBad, refused));
+        assert!(held(&mut holds, Why::TurnsBad, refused));
         assert_eq!(holds.due(), Some(refused + QUIET));
     }
 }

@@ -185,7 +185,9 @@ pub trait Cluster {
     /// # Errors
     /// The service account does not exist.
     fn kubeconfig_of_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let token = self.kubectl(&["create", "token", name, "--namespace", namespace])?;
+        // For longer than any test takes: what is in a file is not renewed as a pod's token is.
+        let lasting = "--duration=24h";
+        let token = self.kubectl(&["create", "token", name, "--namespace", namespace, lasting])?;
         self.access()
             .kubeconfig_of_token(&format!("{namespace}.{name}"), token.trim())
     }

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use crate::api::kind::Kind;
 use crate::gateway::{Exposure, Finding, Plan};
 use crate::model::{
-    Course, Door, Grouped, Host, HostIndex, Label, Listener, Mention, Model, Routes, Rule,
-    Selector, Served, Service, Subject, Target, Topic, selects,
+    Course, Door, Grouped, Host, HostIndex, Label, Listener, Mention, Model, Routes, Rule, Scope,
+    Selecting, Selector, Served, Service, Subject, Target, Topic, Visibility, every_pod, selects,
 };
 use crate::world::{
-    Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, ServiceSpec, Settings, World,
+    Content, DeploymentSpec, Object, ObjectKey, PodSpec, Readable, Settings, World,
 };
 
 use super::dependents::Looks;
@@ -33,6 +33,9 @@ pub struct View<'a> {
 
 /// How many hosts are kept resolved.
 const RESOLVED: usize = 4;
+
+/// How many services of one host that are exported alike are looked at.
+pub const MOST_SERVICES: usize = 64;
 
 /// How many objects with a label are rather looked through than a rarer label is looked for.
 const FEW: usize = 16;
@@ -143,47 +146,110 @@ impl<'a> View<'a> {
         self.world.all::<S>().iter()
     }
 
-    /// The Services of a namespace that select pods with these labels.
-    pub fn selecting(
+    /// What in a namespace selects pods with these labels, but for what selects all pods.
+    pub fn selecting<'l, S: Selecting>(
+        &'l self,
+        namespace: &'l Arc<str>,
+        labels: &'l BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a S)> + use<'a, 'l, S> {
+        let by = labels.iter().map(|(key, value)| Label::new(key, value));
+        by.flat_map(|label| self.selecting_by::<S>(namespace, label))
+            .filter(|(_, spec)| {
+                let selector = spec.selector();
+                selector.is_some_and(|selector| selects(selector, labels))
+            })
+    }
+
+    /// What in a namespace selects all pods.
+    pub fn selecting_all<S: Selecting>(
         &self,
         namespace: &Arc<str>,
-        labels: &'a BTreeMap<String, String>,
-    ) -> Vec<(&'a ObjectKey, &'a ServiceSpec)> {
-        let mut found = Vec::new();
-        for (key, value) in labels {
-            let label = Label::new(key, value);
-            self.look_at(Subject::Selectors(namespace.clone(), label));
-            let selectors = self.model.selectors();
-            for service in selectors.with(Kind::Service, Some(namespace), label) {
-                let spec = self
-                    .world
-                    .get::<ServiceSpec>(service)
-                    .and_then(|object| object.spec());
-                if let Some(spec) = spec
-                    && selects(&spec.selector, labels)
-                {
-                    found.push((service, spec));
-                }
-            }
-        }
-        found.sort_by_key(|(key, _)| *key);
-        found
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a S)> + use<'a, S> {
+        self.selecting_by(namespace, every_pod())
     }
 
-    /// Services and ServiceEntries of a host.
-    pub fn services(&self, host: &Host) -> Found<'a, Service> {
+    fn selecting_by<S: Selecting>(
+        &self,
+        namespace: &Arc<str>,
+        label: Label,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a S)> + use<'a, S> {
+        let world = self.world;
+        let selectors = self.model.selectors();
+        let found = selectors.with(S::KIND, Some(namespace), label);
+        self.look_at(Subject::Selectors(namespace.clone(), label));
+        found.filter_map(|key| Some((key, world.get::<S>(key)?.spec()?)))
+    }
+
+    /// Services and ServiceEntries of a host that one of these namespaces sees, its own and those of wildcards that cover it
+    /// (the longest first). Some are left out only where there are [`MOST_SERVICES`] or more.
+    pub fn services<'c>(
+        &self,
+        host: &Host,
+        clients: impl IntoIterator<Item = &'c Arc<str>, IntoIter: Clone>,
+    ) -> Found<'a, Service> {
+        self.look_at(Subject::Host(Topic::Services, host.clone()));
+        let clients = clients.into_iter();
+        let of_clients = clients.clone().cloned().map(Scope::In);
+        let scopes = [Scope::Everywhere, Scope::Many].into_iter();
+        let all = self.model.services();
+        let is_seen = |service: &Service| {
+            let mut clients = clients.clone();
+            clients.any(|client| service.visibility.includes(client))
+        };
+        all.concerning(host, scopes.chain(of_clients), is_seen, MOST_SERVICES)
+    }
+
+    /// A Service or ServiceEntry of a host, whoever sees it.
+    pub fn any_service(&self, host: &Host) -> Option<&'a Arc<Service>> {
         self.look_at(Subject::Host(Topic::Services, host.clone()));
         let all = self.model.services();
-        all.exact(host).chain(all.above(host)).collect()
+        let found = all.concerning(host, [Scope::Everywhere, Scope::Limited], |_| true, 1);
+        found.first().copied()
     }
 
-    /// Services and ServiceEntries of the hosts that a wildcard covers.
+    /// Services and ServiceEntries of the hosts that a wildcard covers, which a namespace sees.
     pub fn services_below(
         &self,
         wildcard: &Host,
+        client: &Arc<str>,
     ) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
         self.look_at(Subject::Host(Topic::Services, wildcard.clone()));
-        self.model.services().below(wildcard)
+        let all = self.model.services();
+        let (wildcard, client) = (wildcard.clone(), client.clone());
+        let scopes = [Scope::Everywhere, Scope::Many, Scope::In(client.clone())];
+        let groups = scopes.into_iter().filter_map(|scope| all.of(&scope));
+        groups
+            .flat_map(move |group| group.below(&wildcard))
+            .filter(move |service| service.visibility.includes(&client))
+    }
+
+    /// The ServiceEntry that is judged, by one of its hosts, and the first others of exactly this host that some namespace
+    /// sees together with it.
+    pub fn service_with_rivals(
+        &self,
+        host: &Host,
+        created: Option<Timestamp>,
+        source: &ObjectKey,
+        most: usize,
+    ) -> Option<(&'a Arc<Service>, Found<'a, Service>)> {
+        self.look_at(Subject::Host(Topic::Services, host.clone()));
+        let all = self.model.services();
+        let found = [Scope::Everywhere, Scope::Limited].into_iter();
+        let mut found = found.filter_map(|scope| all.of(&scope)?.get(host, created, source));
+        let own = found.next()?;
+        let (limited, each) = match &own.visibility {
+            Visibility::Everywhere => (Scope::Limited, &[][..]),
+            Visibility::Namespaces(list) => (Scope::Many, &**list),
+        };
+        let each = each.iter().take(MOST_SERVICES).cloned().map(Scope::In);
+        let scopes = [Scope::Everywhere, limited].into_iter().chain(each);
+        let is_rival = |other: &Service| {
+            other.host == *host
+                && other.source != *source
+                && other.source.kind == source.kind
+                && other.visibility.overlaps(&own.visibility)
+        };
+        Some((own, all.concerning(host, scopes, is_rival, most)))
     }
 
     /// DestinationRules of a host: its own, then those of wildcards that cover it (the longest first).
@@ -226,23 +292,19 @@ impl<'a> View<'a> {
         all.exact(host).chain(all.below(host))
     }
 
-    /// Gateways by the labels of the pods that listen there, noting that the verdict depends on those for this host, for
-    /// the hosts that it covers and for the wildcards that cover it: no others may be read. These labels, and those after
-    /// them.
+    /// Gateways that listen there, for pods with the labels of this selector or of any: those that serve this host, or
+    /// wildcards that cover it, or hosts that it covers.
     pub fn listening(
         &self,
         host: &Host,
         listener: &Listener,
-        from: Arc<Selector>,
-    ) -> impl Iterator<Item = (&'a Arc<Selector>, &'a HostIndex<Served>)> + use<'a> {
+        selector: Option<Arc<Selector>>,
+    ) -> impl Iterator<Item = &'a Arc<Served>> + use<'a> {
         self.look_at(Subject::Host(Topic::Gateways, host.clone()));
-        let listener = listener.clone();
-        let from = Door::Listening(listener.clone(), from);
-        let all = self.model.gateways().from(from);
-        all.map_while(move |(door, gateways)| match door {
-            Door::Listening(other, selector) if *other == listener => Some((selector, gateways)),
-            _ => None,
-        })
+        let found = self.model.gateways();
+        let found = found.of(&Door::Listening(listener.clone(), selector));
+        let host = host.clone();
+        found.into_iter().flat_map(move |all| all.around(&host))
     }
 
     /// What a Gateway offers to the VirtualServices of a namespace, with the one or the other way of saying so.

@@ -21,8 +21,8 @@ const SERVICE_EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// The name by which a VirtualService says that it applies to the sidecars.
 pub const MESH_GATEWAY: &str = "mesh";
 
-/// How many courses the routes of one object have in the index, for all of its hosts together: an object of some kilobytes
-/// could else have a million.
+/// How many places the routes or the services of one object have in the index, for all of its hosts together: an object of
+/// some kilobytes could else have a million.
 const MOST_PLACES: usize = 2_048;
 
 /// How many courses routes have for each host whatever number of hosts there is.
@@ -52,6 +52,25 @@ pub struct Service {
     pub visibility: Visibility,
     /// Its ports, as they are listed.
     pub ports: Arc<[Port]>,
+    /// Whether it is indexed under each namespace that it is exported to, where these are not all: they may be many.
+    pub(super) is_followed: bool,
+}
+
+impl Service {
+    /// The scopes that it is indexed under.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> + '_ {
+        let (first, namespaces) = match &self.visibility {
+            Visibility::Everywhere => (Scope::Everywhere, None),
+            Visibility::Namespaces(list) => (Scope::Limited, Some(list)),
+        };
+        let is_many = namespaces.is_some() && !self.is_followed;
+        let followed = namespaces.filter(|_| self.is_followed);
+        let each = followed.into_iter().flat_map(|list| list.iter());
+        [Some(first), is_many.then_some(Scope::Many)]
+            .into_iter()
+            .flatten()
+            .chain(each.cloned().map(Scope::In))
+    }
 }
 
 /// A DestinationRule, by the host that it is for.
@@ -101,13 +120,15 @@ pub enum Course {
     Splitting,
 }
 
-/// How far routes are exported.
+/// How far routes or services are exported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// To all namespaces.
     Everywhere,
     /// To some namespaces.
     Limited,
+    /// To so many namespaces that they are not indexed by each.
+    Many,
     /// To some namespaces, this one among them.
     In(Arc<str>),
 }
@@ -132,8 +153,7 @@ impl Routes {
 
     /// How many namespaces and how many Gateways of the object are looked at together with other objects.
     fn followed(&self) -> usize {
-        let hosts = self.spec.hosts.len().max(1);
-        (MOST_PLACES / hosts).max(FOLLOWED_ALWAYS)
+        followed(self.spec.hosts.len())
     }
 
     /// The scope of routes that are exported farther, or less far, and are seen from where these are; none where nobody
@@ -161,6 +181,11 @@ impl Routes {
         }
         courses
     }
+}
+
+/// How many courses each of so many hosts of an object has in the index.
+fn followed(hosts: usize) -> usize {
+    (MOST_PLACES / hosts.max(1)).max(FOLLOWED_ALWAYS)
 }
 
 /// A Gateway, by a host that one of its servers serves.
@@ -193,8 +218,8 @@ pub type Selector = BTreeMap<String, String>;
 pub enum Door {
     /// What one Gateway offers to the VirtualServices of a namespace alone, or of all (`None`).
     Offered(ObjectKey, Option<Arc<str>>),
-    /// Where pods with the labels of this selector listen.
-    Listening(Listener, Arc<Selector>),
+    /// Where pods listen: those with the labels of this selector, or any (`None`).
+    Listening(Listener, Option<Arc<Selector>>),
 }
 
 impl Served {
@@ -212,9 +237,10 @@ impl Served {
         clients.dedup();
         let offered = clients.into_iter().cloned();
         let offered = offered.map(|client| Door::Offered(self.source.clone(), client));
-        let listeners = self.listeners.iter().cloned();
-        let listening =
-            listeners.map(|listener| Door::Listening(listener, Arc::clone(&self.selector)));
+        let listening = self.listeners.iter().flat_map(|listener| {
+            let of = |selector| Door::Listening(listener.clone(), selector);
+            [of(None), of(Some(Arc::clone(&self.selector)))]
+        });
         offered.chain(listening).collect()
     }
 }
@@ -258,7 +284,7 @@ macro_rules! entry {
     )*};
 }
 entry! {
-    Service: |a, b| a.visibility == b.visibility && a.ports == b.ports;
+    Service: |a, b| a.visibility == b.visibility && a.is_followed == b.is_followed && a.ports == b.ports;
     Rule: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Routes: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Served: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
@@ -303,6 +329,7 @@ pub(super) fn of_service(
                 protocol: String::new(),
             })
             .collect(),
+        is_followed: true,
     })
 }
 
@@ -328,6 +355,10 @@ pub(super) fn of_service_entry(
         &settings.default_service_export_to,
         &key.namespace,
     );
+    let is_followed = match &visibility {
+        Visibility::Everywhere => true,
+        Visibility::Namespaces(list) => list.len() <= followed(spec.hosts.len()),
+    };
     hosts(&spec.hosts, key, settings)
         .map(|host| Service {
             host,
@@ -335,6 +366,7 @@ pub(super) fn of_service_entry(
             created: object.meta.created,
             visibility: visibility.clone(),
             ports: ports.clone(),
+            is_followed,
         })
         .collect()
 }

@@ -152,22 +152,28 @@ impl<T: Entry> HostIndex<T> {
 
     /// The entries of the wildcards that cover a host, those of the longest first.
     pub fn above<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let mut found: Vec<&'a Arc<T>> = Vec::new();
-        if self.wildcards.is_empty() {
-            return found.into_iter();
-        }
-        for level in host.wildcards_above() {
-            let from = self.wildcards.range(Place::first(&level)..);
-            let of_level = from
-                .inspect(|_| visit())
-                .take_while(|(place, _)| level.begins(&place.host))
-                .filter(|(place, _)| place.host.covers(host) && place.host != *host)
-                .map(|(_, entry)| entry);
-            let start = found.len();
-            found.extend(of_level);
-            found[start..].sort_by_key(|entry| Reverse(entry.host().len()));
-        }
-        found.into_iter()
+        let levels: Vec<Host> = match self.wildcards.is_empty() {
+            true => Vec::new(),
+            false => host.wildcards_above().collect(),
+        };
+        let host = host.clone();
+        levels.into_iter().flat_map(move |level| {
+            let above = host.clone();
+            let is_above = move |other: &Host| other.covers(&above) && *other != above;
+            let all = |from: Place| self.wildcards.range(from..).inspect(|_| visit());
+            // The plainest of the level are the shortest, and may be many: they are looked at only when they are reached.
+            let next = level.clone();
+            let mut longer: Vec<&'a Arc<T>> = all(Place::first(&level.next()))
+                .take_while(|(place, _)| next.begins(&place.host))
+                .filter(|(place, _)| is_above(&place.host))
+                .map(|(_, entry)| entry)
+                .collect();
+            longer.sort_by_key(|entry| Reverse(entry.host().len()));
+            let plain = is_above(&level).then(|| all(Place::first(&level)));
+            let plain = plain.into_iter().flatten();
+            let plain = plain.take_while(move |(place, _)| place.host == level);
+            longer.into_iter().chain(plain.map(|(_, entry)| entry))
+        })
     }
 
     /// The entries of a host, of the wildcards that cover it, and of the hosts that it covers.
@@ -231,12 +237,32 @@ impl<G: Ord + Clone, T: Entry> Grouped<G, T> {
         self.groups.get(group)
     }
 
-    /// The groups from this one on, in order.
-    pub fn from<'a>(
+    /// The entries in any of these groups that are kept and concern a host, each once: its own, then those of wildcards that
+    /// cover it (the longest first). Of each group so many at most.
+    pub fn concerning<'a>(
         &'a self,
-        group: G,
-    ) -> impl Iterator<Item = (&'a G, &'a HostIndex<T>)> + use<'a, G, T> {
-        self.groups.range(group..).inspect(|_| visit())
+        host: &Host,
+        groups: impl IntoIterator<Item = G>,
+        keep: impl Fn(&T) -> bool,
+        most: usize,
+    ) -> Vec<&'a Arc<T>> {
+        let mut found: Vec<&'a Arc<T>> = Vec::new();
+        for group in groups
+            .into_iter()
+            .filter_map(|group| self.groups.get(&group))
+        {
+            let is_first = found.is_empty();
+            let all = group.exact(host).chain(group.above(host));
+            found.extend(all.filter(|entry| keep(entry)).take(most));
+            if !is_first {
+                found.sort_by_key(|entry| {
+                    let of_wildcard = Reverse(entry.host().len());
+                    (entry.host() != host, of_wildcard, entry.precedence())
+                });
+                found.dedup_by(|a, b| Arc::ptr_eq(a, b));
+            }
+        }
+        found
     }
 
     /// The entry that comes first of those in any of these groups which [precede](Entry::precedence) another entry of the

@@ -8,10 +8,12 @@ use imbl::OrdSet;
 
 use super::visit;
 use crate::api::kind::Kind;
-use crate::world::{DeploymentSpec, Object, ObjectKey, PodSpec, ServiceSpec};
+use crate::api::networking::SidecarSpec;
+use crate::api::policies::{Policy, TelemetrySpec};
+use crate::world::{Content, DeploymentSpec, Object, ObjectKey, PodSpec, ServiceSpec};
 
-/// Objects by label. Pods that have ended are left out: nothing is sent to them. A Service stands under one label of its
-/// selector, so that those which select a pod are found by the pod's labels.
+/// Objects by label. Pods that have ended are left out: nothing is sent to them. What [selects](Selecting) pods stands under
+/// one label of its selector, so that it is found by the pods' labels.
 #[derive(Debug, Clone, Default)]
 pub struct LabelIndex {
     objects: OrdSet<(Label, ObjectKey)>,
@@ -115,11 +117,42 @@ fn all(labels: &BTreeMap<String, String>) -> Vec<Label> {
         .collect()
 }
 
-/// The one label of its selector by which a Service is found; none where it selects nothing.
-pub(super) fn of_service(service: &Object<ServiceSpec>) -> Option<Label> {
-    let selector = &service.spec()?.selector;
-    selector
-        .iter()
-        .next()
-        .map(|(key, value)| Label::new(key, value))
+/// What selects pods of its namespace by their labels.
+pub trait Selecting: Content {
+    /// The labels; none of them selects all pods, `None` selects none.
+    fn selector(&self) -> Option<&BTreeMap<String, String>>;
+}
+
+impl Selecting for ServiceSpec {
+    fn selector(&self) -> Option<&BTreeMap<String, String>> {
+        (!self.selector.is_empty()).then_some(&self.selector)
+    }
+}
+
+impl Selecting for SidecarSpec {
+    fn selector(&self) -> Option<&BTreeMap<String, String>> {
+        static ALL: BTreeMap<String, String> = BTreeMap::new();
+        let selector = self.workload_selector.as_ref();
+        Some(selector.map_or(&ALL, |selector| &selector.labels))
+    }
+}
+
+impl Selecting for TelemetrySpec {
+    fn selector(&self) -> Option<&BTreeMap<String, String>> {
+        static ALL: BTreeMap<String, String> = BTreeMap::new();
+        let target = self.target();
+        (!target.names_objects()).then(|| target.labels().unwrap_or(&ALL))
+    }
+}
+
+/// The one label by which what selects pods is found; for what selects all of them, see [`every_pod`].
+pub(super) fn of_selecting<S: Selecting>(object: &Object<S>) -> Option<Label> {
+    let selector = object.spec()?.selector()?;
+    let first = selector.iter().next();
+    Some(first.map_or_else(every_pod, |(key, value)| Label::new(key, value)))
+}
+
+/// Stands for the label that every pod has.
+pub fn every_pod() -> Label {
+    Label::new("", "")
 }

@@ -21,8 +21,9 @@ use std::sync::Arc;
 
 use crate::api::kind::Kind;
 use crate::api::networking::{
-    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec,
+    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec,
 };
+use crate::api::policies::TelemetrySpec;
 use crate::world::{
     Content, DeploymentSpec, Object, ObjectKey, PodSpec, ServiceSpec, Settings as MeshSettings,
     World,
@@ -35,7 +36,7 @@ pub use entries::{
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};
-pub use labels::{Label, LabelIndex, selects};
+pub use labels::{Label, LabelIndex, Selecting, every_pod, selects};
 pub use mentions::{Mention, Mentions, certificate, delegate_key, gateway_key};
 pub use visibility::Visibility;
 
@@ -52,7 +53,7 @@ pub enum Subject {
     Existence(Kind),
     /// Which pods of a namespace (or of all) have a label, and which Deployments make such pods.
     Pods(Option<Arc<str>>, Label),
-    /// Which Services of a namespace are found by a label of their selector.
+    /// What in a namespace is found by a label of its selector.
     Selectors(Arc<str>, Label),
     /// What is known of a host, or of all hosts under a wildcard.
     Host(Topic, Host),
@@ -78,7 +79,7 @@ pub enum Topic {
 /// The meaning of a World.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
-    services: HostIndex<Service>,
+    services: Grouped<Scope, Service>,
     rules: HostIndex<Rule>,
     rules_of: Grouped<Arc<str>, Rule>,
     routes: Grouped<Course, Routes>,
@@ -100,6 +101,8 @@ impl Model {
                 model.fill::<ServiceSpec>(world);
                 model.fill::<ServiceEntrySpec>(world);
                 model.fill::<DestinationRuleSpec>(world);
+                model.fill::<SidecarSpec>(world);
+                model.fill::<TelemetrySpec>(world);
                 model
             },
             || {
@@ -150,8 +153,8 @@ impl Model {
         (model, touched)
     }
 
-    /// Services by host.
-    pub fn services(&self) -> &HostIndex<Service> {
+    /// Services by how far they are exported, and by host.
+    pub fn services(&self) -> &Grouped<Scope, Service> {
         &self.services
     }
 
@@ -195,7 +198,7 @@ impl Model {
         &self.mentions
     }
 
-    /// Services by one label of their selector.
+    /// What [selects](Selecting) pods, by one label of its selector.
     pub fn selectors(&self) -> &LabelIndex {
         &self.selectors
     }
@@ -207,8 +210,10 @@ impl Model {
     }
 
     fn enter(&mut self, key: &ObjectKey, said: Said) {
-        for entry in said.services {
-            self.services.insert(Arc::new(entry));
+        for entry in said.services.into_iter().map(Arc::new) {
+            for scope in entry.scopes() {
+                self.services.insert(scope, Arc::clone(&entry));
+            }
         }
         for entry in said.rules.into_iter().map(Arc::new) {
             let namespace = key.namespace.clone();
@@ -238,7 +243,9 @@ impl Model {
 
     fn withdraw(&mut self, key: &ObjectKey, said: &Said) {
         for entry in &said.services {
-            self.services.remove(entry);
+            for scope in entry.scopes() {
+                self.services.remove(&scope, entry);
+            }
         }
         for entry in &said.rules {
             self.rules_of.remove(&key.namespace, entry);
@@ -305,7 +312,7 @@ macro_rules! speakers {
 speakers! {
     ServiceSpec: |key, object, settings| Said {
         services: entries::of_service(key, object, settings).into_iter().collect(),
-        selector: labels::of_service(object).into_iter().collect(),
+        selector: labels::of_selecting(object).into_iter().collect(),
         ..Said::default()
     };
     ServiceEntrySpec: |key, object, settings| Said {
@@ -325,6 +332,14 @@ speakers! {
     GatewaySpec: |key, object, _settings| Said {
         gateways: entries::of_gateway(key, object),
         mentions: mentions::of_gateway(object),
+        ..Said::default()
+    };
+    SidecarSpec: |_key, object, _settings| Said {
+        selector: labels::of_selecting(object).into_iter().collect(),
+        ..Said::default()
+    };
+    TelemetrySpec: |_key, object, _settings| Said {
+        selector: labels::of_selecting(object).into_iter().collect(),
         ..Said::default()
     };
     PodSpec: |_key, object, _settings| Said {

@@ -9,7 +9,6 @@ use crate::inject::annotations::problem;
 use crate::world::{ObjectKey, on_store};
 
 use super::Report;
-use super::nearest::did_you_mean;
 
 /// A kind of object that an annotation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +168,9 @@ pub(super) fn annotations_are_right(view: &View<'_>, key: &ObjectKey, report: &m
         }
         let path = format!("metadata.annotations.{name}");
         let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
-            let hint = did_you_mean(name, KNOWN.iter().map(|known| known.name));
+            let hint = report
+                .hints
+                .did_you_mean(name, KNOWN.iter().map(|known| known.name));
             let text = format!("Istio knows no annotation {name}{hint}");
             report.say(&say::UNKNOWN_ANNOTATION, path, text);
             continue;

@@ -11,7 +11,6 @@ use crate::api::text::enumeration;
 use crate::model::{Mention, Visibility, delegate_key};
 use crate::world::ObjectKey;
 
-use super::nearest::did_you_mean;
 use super::{Inspected, Report};
 
 /// Every delegate exists, is one (it has no hosts), is seen from here, and does not delegate itself: Istio follows one
@@ -35,7 +34,9 @@ pub(super) fn delegates_can_be_followed(
             let delegates = others.filter(|(other, found)| {
                 *other != object.key && found.spec().is_some_and(|spec| spec.hosts.is_empty())
             });
-            let hint = did_you_mean(&key.name, delegates.map(|(key, _)| &*key.name));
+            let hint = report
+                .hints
+                .did_you_mean(&key.name, delegates.map(|(key, _)| &*key.name));
             let text = format!("{key} does not exist{hint}");
             report.say(&say::DELEGATE_NOT_FOUND, format!("{path}.name"), text);
             continue;

@@ -19,17 +19,13 @@ pub(super) fn host_exists(
     }
     let namespace = &object.key.namespace;
     let host = view.resolve(written, namespace);
-    let known = view.services(&host);
-    let visible = known
-        .iter()
-        .any(|service| service.visibility.includes(namespace))
-        || view
-            .services_below(&host)
-            .any(|service| service.visibility.includes(namespace));
-    if !visible {
-        let text = unknown_host(view, object.key, written, &host, &known);
+    if view.services(&host, [namespace]).is_empty()
+        && view.services_below(&host, namespace).next().is_none()
+    {
+        let hidden = view.any_service(&host);
+        let text = unknown_host(view, object.key, written, &host, hidden, report);
         let message = report.say(&say::UNKNOWN_RULE_HOST, "spec.host", text);
-        if let Some(hidden) = known.first() {
+        if let Some(hidden) = hidden {
             message.concerning(&hidden.source);
         }
     }

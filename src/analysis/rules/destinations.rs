@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::message::Message;
-use crate::analysis::view::View;
+use crate::analysis::view::{MOST_SERVICES, View};
 use crate::api::networking::{Destination, VirtualServiceSpec};
 use crate::api::text::enumeration;
 use crate::model::{Host, Rule, Service, gateway_key, is_short};
 use crate::world::{ObjectKey, ServiceSpec};
 
-use super::nearest::{did_you_mean, nearest_first};
+use super::nearest::nearest_first;
 use super::{Inspected, Report};
+
+/// How often it is looked up for one object what a namespace sees of a host; of what is beyond, nothing is said.
+const MOST_LOOKS: usize = 20_000;
 
 /// Every destination names a service that the object's namespace sees, and a port of it where it has several.
 /// Istio: IST0101 (host, mirror host, host:port), IST0112.
@@ -23,16 +26,19 @@ pub(super) fn hosts_and_ports_exist(
     report: &mut Report<'_>,
 ) {
     let clients = client_namespaces(object);
+    let mut looks = MOST_LOOKS;
     // Thousands of routes may name one host.
-    let mut looked_up: BTreeMap<&str, Result<Known<'_>, Unknown<'_>>> = BTreeMap::new();
+    let mut looked_up: BTreeMap<&str, Option<Result<Known<'_>, Unknown<'_>>>> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
         let written = destination.host.as_str();
-        let found = looked_up
-            .entry(written)
-            .or_insert_with(|| Known::of(view, object.key, &clients, written));
+        let found = looked_up.entry(written).or_insert_with(|| {
+            looks = looks.checked_sub(clients.len())?;
+            Some(Known::of(view, object.key, &clients, written, report))
+        });
         match found {
-            Ok(known) => port_exists(&path, destination, known, report),
-            Err(unknown) => {
+            None => {}
+            Some(Ok(known)) => port_exists(&path, destination, known, report),
+            Some(Err(unknown)) => {
                 let path = format!("{path}.host");
                 let message = report.say(&say::HOST_NOT_FOUND, path, &*unknown.text);
                 if let Some(hidden) = unknown.hidden {
@@ -47,6 +53,8 @@ pub(super) fn hosts_and_ports_exist(
 struct Known<'a> {
     services: Vec<&'a Arc<Service>>,
     ports: BTreeSet<u32>,
+    /// Whether there may be others, with other ports.
+    has_more: bool,
 }
 
 /// Why they see nothing.
@@ -62,27 +70,26 @@ impl<'a> Known<'a> {
         object: &ObjectKey,
         clients: &BTreeSet<Arc<str>>,
         written: &str,
+        report: &mut Report<'_>,
     ) -> Result<Known<'a>, Unknown<'a>> {
         let host = view.resolve(written, &object.namespace);
-        let all = view.services(&host);
-        let is_visible = |service: &&&'a Arc<Service>| {
-            let mut clients = clients.iter();
-            clients.any(|client| service.visibility.includes(client))
-        };
-        let mut visible = all.iter().filter(is_visible).peekable();
-        let Some(first) = visible.peek().map(|first| &first.host) else {
+        let mut services = view.services(&host, clients);
+        let Some(first) = services.first().map(|first| first.host.clone()) else {
+            let hidden = view.any_service(&host);
             return Err(Unknown {
-                text: unknown_host(view, object, written, &host, &all),
-                hidden: all.first().copied(),
+                text: unknown_host(view, object, written, &host, hidden, report),
+                hidden,
             });
         };
-        let services: Vec<&'a Arc<Service>> = visible
-            .copied()
-            .filter(|other| other.host == *first)
-            .collect();
+        let has_more = services.len() >= MOST_SERVICES;
+        services.retain(|other| other.host == first);
         let ports = services.iter().flat_map(|service| service.ports.iter());
         let ports = ports.map(|port| port.number).collect();
-        Ok(Known { services, ports })
+        Ok(Known {
+            services,
+            ports,
+            has_more,
+        })
     }
 }
 
@@ -94,7 +101,7 @@ fn port_exists(path: &Path, destination: &Destination, known: &Known<'_>, report
     };
     let list = || enumeration(numbers);
     match &destination.port {
-        Some(port) if !numbers.contains(&port.number) => {
+        Some(port) if !numbers.contains(&port.number) && !known.has_more => {
             let has = if numbers.is_empty() {
                 "no ports".to_owned()
             } else {
@@ -134,10 +141,11 @@ pub(super) fn unknown_host(
     object: &ObjectKey,
     written: &str,
     host: &Host,
-    hidden: &[&Arc<Service>],
+    hidden: Option<&Arc<Service>>,
+    report: &mut Report<'_>,
 ) -> String {
     let namespace = &object.namespace;
-    if let Some(service) = hidden.first() {
+    if let Some(service) = hidden {
         return format!(
             "host \"{written}\" is not visible from namespace {namespace}; {} is exported to {}",
             service.source, service.visibility
@@ -145,17 +153,18 @@ pub(super) fn unknown_host(
     }
     if !is_short(written) {
         let completed = Host::new(&format!("{written}.svc.{}", view.settings().cluster_domain));
-        let hint = if view.services(&completed).is_empty() {
-            String::new()
-        } else {
-            format!("; did you mean \"{completed}\"?")
+        let hint = match view.any_service(&completed) {
+            Some(_) => format!("; did you mean \"{completed}\"?"),
+            None => String::new(),
         };
         return format!(
             "host \"{written}\" is not known: no Service or ServiceEntry defines it{hint}"
         );
     }
     let services = view.objects::<ServiceSpec>(namespace);
-    let hint = did_you_mean(written, services.map(|(key, _)| &*key.name));
+    let hint = report
+        .hints
+        .did_you_mean(written, services.map(|(key, _)| &*key.name));
     format!(
         "host \"{written}\" is not known: there is no Service {namespace}/{written} and no ServiceEntry for {host}{hint}"
     )
@@ -172,6 +181,7 @@ pub(super) fn subsets_exist(
         .into_iter()
         .chain(gateway_namespaces(object))
         .collect();
+    let mut looks = MOST_LOOKS;
     let mut judged: BTreeMap<(&str, &str), Option<Missing<'_>>> = BTreeMap::new();
     for (path, destination) in destinations(object.spec) {
         let subset = destination.subset.as_str();
@@ -181,6 +191,7 @@ pub(super) fn subsets_exist(
         let problem = judged
             .entry((&destination.host, subset))
             .or_insert_with(|| {
+                looks = looks.checked_sub(clients.len())?;
                 let host = view.resolve(&destination.host, &object.key.namespace);
                 missing_subset(view, &clients, &host, subset)
             });
@@ -210,16 +221,17 @@ fn missing_subset<'a>(
     host: &Host,
     wanted: &str,
 ) -> Option<Missing<'a>> {
-    let services = view.services(host);
-    let effective: Vec<Vec<&'a Arc<Rule>>> = clients
-        .iter()
-        .map(|client| effective_rules(view, host, &services, client))
-        .collect();
     let defines = |rule: &&Arc<Rule>| rule.spec.subsets.iter().any(|subset| subset.name == wanted);
-    if effective.iter().flatten().any(defines) {
-        return None;
+    let mut nearest = None;
+    for client in clients {
+        let effective = effective_rules(view, host, client);
+        if effective.iter().any(defines) {
+            return None;
+        }
+        if nearest.is_none() && !effective.is_empty() {
+            nearest = Some(effective);
+        }
     }
-    let nearest = effective.into_iter().find(|rules| !rules.is_empty());
     Some(unknown_subset(wanted, host, nearest, view.rules(host)))
 }
 
@@ -316,12 +328,8 @@ fn gateway_namespaces(
 /// The DestinationRules that apply to clients in a namespace: those of that namespace if there are any, else those of
 /// the service's, else those of the root namespace; among them, those with the most specific host.
 /// Istio: `PushContext.destinationRule`.
-fn effective_rules<'a>(
-    view: &View<'a>,
-    host: &Host,
-    services: &[&Arc<Service>],
-    client: &Arc<str>,
-) -> Vec<&'a Arc<Rule>> {
+fn effective_rules<'a>(view: &View<'a>, host: &Host, client: &Arc<str>) -> Vec<&'a Arc<Rule>> {
+    let services = view.services(host, [client]);
     let service_namespaces = services.iter().map(|service| &service.source.namespace);
     let root = || view.settings().root_namespace.as_str().into();
     for namespace in std::iter::once(client)

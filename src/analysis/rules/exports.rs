@@ -7,7 +7,6 @@ use crate::api::networking::{DestinationRuleSpec, ServiceEntrySpec, VirtualServi
 use crate::model::Visibility;
 use crate::world::{NamespaceSpec, ObjectKey};
 
-use super::nearest::did_you_mean;
 use super::{Inspected, Report};
 
 /// Some namespace sees the routes.
@@ -67,7 +66,9 @@ fn is_seen(
     if !list.iter().any(|namespace| exists(&namespace)) {
         let hint = list.first().map_or_else(String::new, |first| {
             let names = view.all::<NamespaceSpec>();
-            did_you_mean(first, names.map(|(key, _)| &*key.name))
+            report
+                .hints
+                .did_you_mean(first, names.map(|(key, _)| &*key.name))
         });
         let text =
             format!("the object is exported to {visibility} only, which does not exist{hint}");

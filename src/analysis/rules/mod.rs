@@ -16,6 +16,7 @@ mod injection;
 mod nearest;
 mod overrides;
 mod policies;
+mod selectors;
 mod service_entries;
 mod services;
 mod shadowing;
@@ -44,6 +45,8 @@ use crate::world::{
 use super::diagnoses as say;
 use super::message::{Diagnosis, Message};
 use super::view::View;
+
+use nearest::Hints;
 
 /// One check, for the objects of one kind.
 pub struct Rule {
@@ -179,7 +182,7 @@ pub static RULES: &[Rule] = &[
             &say::SIDECARS_CONFLICT,
             &say::SIDECARS_AMBIGUOUS,
         ],
-        check: Check::Sidecar(sidecars::workloads_have_one_sidecar),
+        check: Check::Sidecar(selectors::workloads_have_one_sidecar),
     },
     Rule {
         says: &[
@@ -326,7 +329,7 @@ pub static RULES: &[Rule] = &[
             &say::TELEMETRIES_CONFLICT,
             &say::TELEMETRIES_AMBIGUOUS,
         ],
-        check: Check::Telemetry(policies::workloads_have_one_telemetry),
+        check: Check::Telemetry(selectors::workloads_have_one_telemetry),
     },
     Rule {
         says: &[&say::NO_TELEMETRY_PROVIDER, &say::DEPRECATED],
@@ -406,6 +409,7 @@ pub(super) struct Inspected<'a, S> {
 pub(super) struct Report<'a> {
     object: &'a ObjectKey,
     messages: Vec<Message>,
+    hints: Hints,
 }
 
 impl Report<'_> {
@@ -426,6 +430,7 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
     let mut report = Report {
         object: key,
         messages: Vec::new(),
+        hints: Hints::default(),
     };
     for rule in RULES {
         rule.check.run(view, key, &mut report);

@@ -6,6 +6,9 @@ const LONGEST: usize = 64;
 /// Most names that are compared.
 const MOST_CANDIDATES: usize = 256;
 
+/// For how many names that one object gets wrong the nearest ones are looked for.
+const MOST_WRONG: usize = 32;
+
 /// The names in order of their distance from what was wanted; equally distant ones keep their order, and so do more
 /// than anybody would look through.
 pub(super) fn nearest_first<'a>(
@@ -19,10 +22,31 @@ pub(super) fn nearest_first<'a>(
     names
 }
 
-/// `; did you mean "reviews"?` where one of the names is close to what was wanted, else nothing.
-pub(super) fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    misspelling(wanted, names)
-        .map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"))
+/// Looks for nearest names as long as one object gets few wrong: thousands of names among hundreds would take long.
+pub(super) struct Hints {
+    left: usize,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Hints { left: MOST_WRONG }
+    }
+}
+
+impl Hints {
+    /// `; did you mean "reviews"?` where one of the names is close to what was wanted, else nothing.
+    pub(super) fn did_you_mean<'a>(
+        &mut self,
+        wanted: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> String {
+        let Some(left) = self.left.checked_sub(1) else {
+            return String::new();
+        };
+        self.left = left;
+        let name = misspelling(wanted, names);
+        name.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"))
+    }
 }
 
 /// The one name that is close enough to be a misspelling of what was wanted, among the first few hundred.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::analysis::diagnoses as say;
-use crate::analysis::view::View;
+use crate::analysis::view::{MOST_SERVICES, View};
 use crate::api::networking::{DestinationRuleSpec, TrafficPolicy};
 use crate::api::text::enumeration;
 use crate::model::{InEffect, MergedRule, Rule, Service, Settings};
@@ -59,11 +59,16 @@ pub(super) fn rules_of_a_host_agree(
         return;
     }
     let root = &*view.settings().root_namespace;
-    let services = view.services(&host);
+    let services = view.services(&host, [namespace]);
     let mut of_services = services.iter().map(|service| &service.source.namespace);
     if **namespace == *root || of_services.any(|other| other == namespace) {
-        hidden_by_others(view, own, &clients, &services, report);
-    } else if let Some(service) = services.first() {
+        hidden_by_others(view, own, &clients, report);
+    } else if services.len() < MOST_SERVICES
+        && let Some(service) = services
+            .first()
+            .copied()
+            .or_else(|| view.any_service(&host))
+    {
         out_of_reach(object, service, &others, report);
     }
 }
@@ -148,7 +153,6 @@ fn hidden_by_others(
     view: &View<'_>,
     own: &Arc<Rule>,
     clients: &BTreeSet<&Arc<str>>,
-    services: &[&Arc<Service>],
     report: &mut Report<'_>,
 ) {
     let root: Arc<str> = view.settings().root_namespace.as_str().into();
@@ -157,6 +161,7 @@ fn hidden_by_others(
         .filter(|client| own.visibility.includes(client));
     let mut hidden: BTreeMap<&str, InEffect<'_>> = BTreeMap::new();
     for client in seen {
+        let services = view.services(&own.host, [*client]);
         let of_services = services.iter().map(|service| &service.source.namespace);
         let mut namespaces: Vec<&Arc<str>> = of_services.chain([*client, &root]).collect();
         namespaces.sort_unstable();
@@ -165,7 +170,7 @@ fn hidden_by_others(
             .into_iter()
             .flat_map(|namespace| view.rules_of(namespace, &own.host).take(MOST_RULES))
             .collect();
-        let effective = InEffect::new(&rules, services, client, &root);
+        let effective = InEffect::new(&rules, &services, client, &root);
         let has_part = effective.rules().any(|rule| rule.source == own.source);
         if !has_part && effective.for_all().is_some() {
             hidden.insert(client, effective);

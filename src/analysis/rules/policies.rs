@@ -13,7 +13,7 @@ use crate::world::{Content, NamespaceSpec, Object, ObjectKey, PodSpec};
 
 use super::gateways::listed;
 use super::injection::{is_ambient, is_in_mesh};
-use super::nearest::did_you_mean;
+use super::selectors::MOST_PODS;
 use super::{Inspected, Report};
 
 /// On pods that Istio made for a Gateway of the Gateway API: the name of that Gateway.
@@ -100,7 +100,7 @@ fn namespace_exists(view: &View<'_>, name: &str, path: String, report: &mut Repo
         (None, None) => namespace.eq_ignore_ascii_case(name),
     };
     if !names().any(is_meant) {
-        let hint = did_you_mean(name, names());
+        let hint = report.hints.did_you_mean(name, names());
         let text = if name.contains('*') {
             format!("no namespace is like \"{name}\"")
         } else {
@@ -129,6 +129,7 @@ pub(super) fn selectors_mean_no_kubernetes_gateway<S: Policy + Content>(
             .collect()
     } else {
         let pods = view.pods_of(namespace, &selector.match_labels);
+        let pods = pods.take(MOST_PODS);
         pods.filter_map(|pod| gateway(view.labels(pod)?)).collect()
     };
     for name in gateways {
@@ -136,58 +137,6 @@ pub(super) fn selectors_mean_no_kubernetes_gateway<S: Policy + Content>(
             "the selector matches pods of Gateway {namespace}/{name} of the Gateway API, which takes policies by targetRefs only"
         );
         report.say(&say::SELECTOR_INEFFECTIVE, "spec.selector", text);
-    }
-}
-
-/// The selector of a Telemetry matches a pod, no other selects that pod, and a namespace has one without a selector.
-/// Istio: IST0101 (selector), IST0159, IST0160.
-pub(super) fn workloads_have_one_telemetry(
-    view: &View<'_>,
-    object: &Inspected<'_, TelemetrySpec>,
-    report: &mut Report<'_>,
-) {
-    let namespace = &object.key.namespace;
-    let target = object.spec.target();
-    let others = view.objects::<TelemetrySpec>(namespace);
-    let others = others.filter(|(key, _)| *key != object.key);
-    let mut others = others
-        .filter_map(|(key, other)| Some((key, other.spec()?.target())))
-        .filter(|(_, other)| !other.names_objects());
-    if target.names_objects() {
-        return;
-    }
-    let Some(labels) = target.labels() else {
-        if let Some((other, _)) = others.find(|(_, target)| target.labels().is_none()) {
-            let text =
-                format!("{other} has no selector either; a namespace may have one such Telemetry");
-            report
-                .say(&say::TELEMETRIES_AMBIGUOUS, "spec.selector", text)
-                .concerning(other);
-        }
-        return;
-    };
-    let pods: Vec<&ObjectKey> = view.pods_of(namespace, labels).collect();
-    let path = "spec.selector.matchLabels";
-    if pods.is_empty() {
-        let text = format!(
-            "no pod of namespace {namespace} has the labels {}",
-            listed(labels)
-        );
-        report.say(&say::WORKLOAD_NOT_FOUND, path, text);
-    }
-    for (other, target) in others {
-        let Some(theirs) = target.labels() else {
-            continue;
-        };
-        let is_shared = |pod: &&&ObjectKey| {
-            view.labels(pod)
-                .is_some_and(|labels| selects(theirs, labels))
-        };
-        if let Some(pod) = pods.iter().find(is_shared) {
-            let text = format!("{other} selects {pod} too; a workload may have one Telemetry");
-            let message = report.say(&say::TELEMETRIES_CONFLICT, path, text);
-            message.concerning(other).concerning(pod);
-        }
     }
 }
 

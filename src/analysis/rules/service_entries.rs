@@ -2,12 +2,14 @@
 
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
-use crate::api::kind::Kind;
 use crate::api::networking::ServiceEntrySpec;
 use crate::model::Port;
 use crate::world::StoredStatus;
 
 use super::{Inspected, Report};
+
+/// With how many others of one host that are exported alike a ServiceEntry is compared.
+const MOST_RIVALS: usize = 64;
 
 /// A TCP port needs an address to be told apart from other traffic to that port. Istio: IST0134, once for each port.
 pub(super) fn tcp_ports_have_addresses(
@@ -43,23 +45,16 @@ pub(super) fn ports_have_one_protocol(
 ) {
     for host in &object.spec.hosts {
         let host = view.resolve(host, &object.key.namespace);
-        let all: Vec<_> = view
-            .services(&host)
-            .into_iter()
-            .filter(|service| service.host == host && service.source.kind == Kind::ServiceEntry)
-            .collect();
-        let Some(own) = all.iter().find(|service| service.source == *object.key) else {
+        let found = view.service_with_rivals(&host, object.meta.created, object.key, MOST_RIVALS);
+        let Some((own, rivals)) = found else {
             continue;
         };
         for (index, port) in own.ports.iter().enumerate() {
             let differs = |other: &&Port| {
                 other.number == port.number && !other.protocol.eq_ignore_ascii_case(&port.protocol)
             };
-            let rival = all
-                .iter()
-                .filter(|other| other.source != *object.key)
-                .filter(|other| other.visibility.overlaps(&own.visibility))
-                .find_map(|other| Some((other, other.ports.iter().find(differs)?)));
+            let mut rivals = rivals.iter();
+            let rival = rivals.find_map(|other| Some((other, other.ports.iter().find(differs)?)));
             if let Some((other, theirs)) = rival {
                 let text = format!(
                     "port {} of {host} is {} here, and {} in {}",

@@ -53,11 +53,8 @@ pub(super) fn subsets_have_pods(
 ) {
     let namespace = &object.key.namespace;
     let host = view.resolve(&object.spec.host, namespace);
-    let services = view.services(&host);
-    let mut services = services
-        .iter()
-        .filter(|service| service.host == host && service.visibility.includes(namespace));
-    let Some(service) = services.next() else {
+    let services = view.services(&host, [namespace]);
+    let Some(service) = services.iter().find(|service| service.host == host) else {
         return;
     };
     for (index, subset) in object.spec.subsets.iter().enumerate() {
@@ -226,11 +223,11 @@ fn share_out<'a>(
 /// The endpoints of a destination, and the object that defines which these are.
 fn endpoints_of(
     view: &View<'_>,
-    namespace: &str,
+    namespace: &Arc<str>,
     destination: &Destination,
 ) -> Option<(Endpoints, ObjectKey)> {
     let host = view.resolve(&destination.host, namespace);
-    let services = view.services(&host);
+    let services = view.services(&host, [namespace]);
     let service = services.iter().find(|service| service.host == host)?;
     if destination.subset.is_empty() {
         let found = endpoints(view, service, &Labels::new());

@@ -151,7 +151,8 @@ pub(super) fn services_of_a_deployment_agree(
     if is_waypoint || !is_in_mesh(view, namespace, labels, annotations, &template.spec) {
         return;
     }
-    let services = view.selecting(namespace, labels);
+    let mut services: Vec<_> = view.selecting::<ServiceSpec>(namespace, labels).collect();
+    services.sort_by_key(|(key, _)| *key);
     if services
         .iter()
         .map(|(_, spec)| spec.ports.len())

@@ -35,6 +35,7 @@ fn grows_evenly(objects: impl Fn(usize) -> Vec<Value>) {
 fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
     let group = match kind {
         "Service" | "Pod" => "v1",
+        "Telemetry" => "telemetry.istio.io/v1",
         _ => "networking.istio.io/v1",
     };
     json!({"apiVersion": group, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec})
@@ -189,6 +190,136 @@ fn many_virtual_services_to_a_host_with_as_many_destination_rules() {
         }));
         objects
     });
+}
+
+#[test]
+fn many_service_entries_of_one_host_with_as_many_virtual_services_to_it() {
+    let protocol = |i: usize| if i.is_multiple_of(2) { "HTTP" } else { "TCP" };
+    let entries: [fn(usize) -> Value; 4] = [
+        |_| json!({"exportTo": ["*"]}),
+        |_| json!({"exportTo": ["."]}),
+        |i| json!({"exportTo": ["*"], "ports": [{"number": i + 1, "name": "http", "protocol": "HTTP"}]}),
+        |i| json!({"exportTo": if i.is_multiple_of(2) { ["."] } else { ["*"] }}),
+    ];
+    for entry in entries {
+        grows_evenly(|count| {
+            let host = "shop.example.com";
+            let route =
+                json!([{"route": [{"destination": {"host": host, "port": {"number": 1}}}]}]);
+            let mut objects = virtual_services(
+                count,
+                |i| json!({"hosts": [format!("h-{i}.example.com")], "http": route}),
+            );
+            objects.extend((0..count).flat_map(|i| {
+                let ports = json!([{"number": 1, "name": "http", "protocol": protocol(i)}]);
+                let mut spec = json!({"hosts": [host], "resolution": "DNS", "ports": ports});
+                json_patch::merge(&mut spec, &entry(i));
+                let namespace = format!("ns-{i}");
+                let rule =
+                    json!({"host": host, "subsets": [{"name": "v1", "labels": {"version": "v1"}}]});
+                [
+                    object("ServiceEntry", &namespace, "entry", spec),
+                    object("DestinationRule", &namespace, "rule", rule),
+                ]
+            }));
+            objects
+        });
+    }
+}
+
+#[test]
+fn many_objects_with_selectors_in_one_namespace() {
+    for (kind, selector, labels) in [
+        ("Sidecar", "workloadSelector", "labels"),
+        ("Telemetry", "selector", "matchLabels"),
+    ] {
+        let selectors: [fn(usize) -> Value; 3] = [
+            |i| json!({"app": format!("a-{i}")}),
+            |i| json!({"app": format!("a-{i}"), "in": "shop"}),
+            |_| json!({"in": "shop"}),
+        ];
+        for wanted in selectors {
+            grows_evenly(|count| {
+                let of = |i: usize| {
+                    let name = format!("a-{i}");
+                    let mut pod = object("Pod", "shop", &name, json!({"containers": []}));
+                    pod["metadata"]["labels"] = json!({"app": name, "in": "shop"});
+                    let spec = json!({selector: {labels: wanted(i)}});
+                    [object(kind, "shop", &name, spec), pod]
+                };
+                (0..count).flat_map(of).collect()
+            });
+        }
+    }
+}
+
+#[test]
+fn many_destinations_of_a_virtual_service_exported_to_as_many_namespaces() {
+    grows_evenly(|count| {
+        let route = |i: usize| {
+            let destination = json!({"host": format!("h-{i}.example.com"), "subset": "v1"});
+            json!({"match": [{"uri": {"prefix": format!("/{i}/")}}], "route": [{"destination": destination}]})
+        };
+        let spec = json!({
+            "hosts": ["shop.example.com"],
+            "exportTo": numbered(count, "team-"),
+            "http": (0..count).map(route).collect::<Vec<_>>(),
+        });
+        let entry = json!({"hosts": numbered(count, "h-"), "resolution": "DNS"});
+        vec![
+            object("VirtualService", "shop", "shop", spec),
+            object("ServiceEntry", "shop", "shop", entry),
+        ]
+    });
+}
+
+#[test]
+fn many_misspelt_hosts_of_one_virtual_service() {
+    grows_evenly(|count| {
+        let route = |i: usize| {
+            let destination = json!({"host": format!("service-{i}x")});
+            json!({"match": [{"uri": {"prefix": format!("/{i}/")}}], "route": [{"destination": destination}]})
+        };
+        let routes: Vec<Value> = (0..count).map(route).collect();
+        let spec = json!({"hosts": ["shop.example.com"], "http": routes});
+        let service = |i| {
+            let spec = json!({"ports": [{"name": "http", "port": 80}]});
+            object("Service", "shop", &format!("service-{i}"), spec)
+        };
+        let mut objects: Vec<Value> = (0..count).map(service).collect();
+        objects.push(object("VirtualService", "shop", "shop", spec));
+        objects
+    });
+}
+
+#[test]
+fn many_hosts_and_localities_of_one_object() {
+    let hosts: [fn(usize) -> String; 3] = [
+        |i| format!("*/h-{i}.example.com"),
+        |i| format!("ns-{i}/*"),
+        |_| "*/*".to_owned(),
+    ];
+    for host in hosts {
+        grows_evenly(|count| {
+            let hosts: Vec<String> = (0..count).map(host).collect();
+            let spec = json!({"egress": [{"hosts": hosts}]});
+            vec![object("Sidecar", "shop", "shop", spec)]
+        });
+    }
+    let localities: [fn(usize) -> String; 3] = [
+        |i| format!("region/zone-{i}/*"),
+        |i| format!("region-{i}"),
+        |_| "region/*".to_owned(),
+    ];
+    for from in localities {
+        grows_evenly(|count| {
+            let distribute = |i| json!({"from": from(i), "to": {"region": 100}});
+            let distribute: Vec<Value> = (0..count).map(distribute).collect();
+            let policy = json!({"loadBalancer": {"localityLbSetting": {"distribute": distribute}}});
+            let spec = json!({"host": "shop.example.com", "trafficPolicy": policy});
+            vec![object("DestinationRule", "shop", "shop", spec)]
+        });
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::InEffect;
-use crate::model::{Host, Model};
+use crate::model::{Host, Model, Scope};
 use crate::world::World;
 
 const HOST: &str = "reviews.shop.svc.cluster.local";
@@ -35,7 +35,8 @@ fn table(rules: &[Value]) -> String {
     let host = Host::new(HOST);
     let concerning = || model.rules().exact(&host).chain(model.rules().above(&host));
     let rules: Vec<_> = concerning().collect();
-    let services: Vec<_> = model.services().exact(&host).collect();
+    let services = model.services().of(&Scope::Everywhere).unwrap();
+    let services: Vec<_> = services.exact(&host).collect();
     let mut table = String::new();
     for client in ["shop", "web", "mobile", "istio-system"] {
         let effective = InEffect::new(&rules, &services, client, "istio-system");

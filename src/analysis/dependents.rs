@@ -1,12 +1,11 @@
 //! Who must be looked at again when something changes.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use imbl::{OrdMap, OrdSet};
 
 use crate::api::kind::Kind;
-use crate::model::{Host, Subject, Topic, threads};
+use crate::model::{Host, Subject, Topic, print, threads};
 use crate::world::ObjectKey;
 
 /// What one verdict looked at, in the form in which it is kept: there are many.
@@ -30,19 +29,13 @@ fn bit(topic: Topic) -> Topics {
     1 << topic as u8
 }
 
-fn print(subject: &Subject) -> Print {
-    let mut hasher = DefaultHasher::new();
-    subject.hash(&mut hasher);
-    hasher.finish()
-}
-
 impl Looks {
     /// Adds a subject. What was added is in order only after [`Looks::settle`].
     pub(super) fn add(&mut self, subject: Subject) {
         match subject {
             Subject::Host(topic, host) => self.hosts.push((host, bit(topic))),
             Subject::Existence(kind) => self.existence.push(kind),
-            other => self.others.push(print(&other)),
+            other => self.others.push(print(other)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use imbl::OrdMap;
 
@@ -29,7 +29,8 @@ pub struct Snapshot {
     model: Arc<Model>,
     /// Those that say something, or looked at something.
     verdicts: OrdMap<ObjectKey, Arc<Verdict>>,
-    dependents: Dependents,
+    /// Made when the first change comes: what is looked at once, as files are, needs none.
+    dependents: OnceLock<Dependents>,
     ports: Arc<gateway::Plan>,
 }
 
@@ -150,7 +151,7 @@ impl Snapshot {
     /// Whether both would find the same verdicts concerned by every change.
     #[cfg(test)]
     pub(super) fn bookkeeping_equals(&self, other: &Snapshot) -> bool {
-        self.dependents == other.dependents
+        self.dependents() == other.dependents()
             && self.verdicts.keys().eq(other.verdicts.keys())
             && self.ports == other.ports
     }
@@ -191,7 +192,7 @@ impl Snapshot {
         for subject in touched.into_iter().chain(unchanged) {
             match subject {
                 Subject::Existence(kind) => concerned.extend(self.asking_for_any(kind)),
-                subject => self.dependents.collect(&subject, &mut concerned),
+                subject => self.dependents().collect(&subject, &mut concerned),
             }
         }
         let mut next = Snapshot {
@@ -222,20 +223,19 @@ impl Snapshot {
         let verdicts = threads::each(&objects, |(key, object)| {
             Arc::new(verdict(self, key, *object))
         });
-        let keys = objects.iter().map(|(key, _)| *key);
-        let judged: Vec<(&ObjectKey, &Arc<Verdict>)> = keys
-            .zip(&verdicts)
-            .filter(|(_, verdict)| !verdict.is_empty())
+        let judged = objects.iter().zip(verdicts);
+        let judged = judged.filter(|(_, verdict)| !verdict.is_empty());
+        self.verdicts = judged
+            .map(|((key, _), verdict)| ((*key).clone(), verdict))
             .collect();
-        let cloned =
-            |(key, verdict): &(&ObjectKey, &Arc<Verdict>)| ((*key).clone(), Arc::clone(verdict));
-        let (verdicts, dependents) = threads::both(
-            judged.len(),
-            || judged.iter().map(cloned).collect(),
-            || Dependents::of(judged.iter().map(|(key, verdict)| (*key, &verdict.looks))),
-        );
-        self.verdicts = verdicts;
-        self.dependents = dependents;
+    }
+
+    /// Whom the changes that come concern.
+    fn dependents(&self) -> &Dependents {
+        self.dependents.get_or_init(|| {
+            let verdicts: Vec<_> = self.verdicts.iter().collect();
+            Dependents::of(verdicts.iter().map(|(key, verdict)| (*key, &verdict.looks)))
+        })
     }
 
     /// Makes the verdicts of objects anew; those of which something else is said now.
@@ -243,6 +243,7 @@ impl Snapshot {
         let nothing = Verdict::default();
         let mut differing = BTreeSet::new();
         let mut edit = Edit::default();
+        let mut dependents = self.dependents().clone();
         for key in objects {
             let object = self.world.any(&key);
             let new = object.map_or_else(Verdict::default, |object| verdict(self, &key, object));
@@ -257,7 +258,8 @@ impl Snapshot {
                 self.verdicts.remove(&key);
             }
         }
-        self.dependents.apply(edit);
+        dependents.apply(edit);
+        self.dependents = OnceLock::from(dependents);
         differing
     }
 }

@@ -84,11 +84,6 @@ impl Host {
             .chain((&*self.0 != "*").then(|| Host("*".into())))
     }
 
-    /// Comes after this host, and before all others that begin as it does.
-    pub(super) fn next(&self) -> Host {
-        Host(format!("{}\0", self.0).into())
-    }
-
     /// The label that people write first, which is the last one here.
     fn first_label(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or(&self.0)

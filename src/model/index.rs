@@ -1,10 +1,12 @@
 //! What is known of hosts: a persistent map from host to entries that can be searched in both directions.
 
 use std::cmp::Reverse;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use foldhash::fast::RandomState;
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap, OrdSet};
 use jiff::Timestamp;
 
 use crate::world::ObjectKey;
@@ -34,19 +36,22 @@ pub trait Entry {
 /// Entries by host. Those of one host are in order of [`Entry::precedence`]. An object has at most one entry for a host.
 #[derive(Debug)]
 pub struct HostIndex<T> {
-    entries: OrdMap<Place, Arc<T>>,
-    /// Those of wildcards once more: mostly few, so that what covers a host is found without a search for each level.
-    wildcards: OrdMap<Place, Arc<T>>,
+    /// Mostly a host is looked up as it is, and has one entry.
+    entries: GenericHashMap<Host, Entries<T>, RandomState, DefaultSharedPtr>,
+    /// The hosts in order, so that those under a wildcard are neighbours.
+    hosts: OrdSet<Host>,
+    /// Those that are wildcards: mostly few, so that what covers a host is found without a search for each level.
+    wildcards: OrdSet<Host>,
 }
 
-/// Where an entry stands. One flat map serves hosts with one entry and hosts with thousands alike.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    host: Host,
-    /// `None` is the place before all entries of the host.
-    rank: Option<Rank>,
+/// The entries of one host; at least one.
+#[derive(Debug)]
+enum Entries<T> {
+    One(Arc<T>),
+    Several(OrdMap<Rank, Arc<T>>),
 }
 
+/// What [`Entry::precedence`] compares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     from_file: bool,
@@ -54,28 +59,80 @@ struct Rank {
     source: ObjectKey,
 }
 
-impl Place {
-    fn first(host: &Host) -> Place {
-        Place {
-            host: host.clone(),
-            rank: None,
-        }
-    }
-
-    fn new(host: &Host, created: Option<Timestamp>, source: &ObjectKey) -> Place {
-        let rank = Rank {
+impl Rank {
+    fn new(created: Option<Timestamp>, source: &ObjectKey) -> Rank {
+        Rank {
             from_file: created.is_none(),
             created,
             source: source.clone(),
-        };
-        Place {
-            host: host.clone(),
-            rank: Some(rank),
         }
     }
 
-    fn of<T: Entry>(entry: &T) -> Place {
-        Place::new(entry.host(), entry.created(), entry.source())
+    fn of<T: Entry>(entry: &T) -> Rank {
+        Rank::new(entry.created(), entry.source())
+    }
+}
+
+impl<T> Clone for Entries<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Entries::One(entry) => Entries::One(Arc::clone(entry)),
+            Entries::Several(entries) => Entries::Several(entries.clone()),
+        }
+    }
+}
+
+impl<T: Entry> Entries<T> {
+    /// In order, as far as they are in a range of ranks.
+    fn within<'a>(
+        &'a self,
+        range: (Bound<Rank>, Bound<Rank>),
+    ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let (one, several) = match self {
+            Entries::One(entry) => (range.contains(&Rank::of(&**entry)).then_some(entry), None),
+            Entries::Several(entries) => (None, Some(entries.range(range))),
+        };
+        let several = several.into_iter().flatten().map(|(_, entry)| entry);
+        one.into_iter().chain(several).inspect(|_| visit())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<T>> {
+        let (one, several) = match self {
+            Entries::One(entry) => (Some(entry), None),
+            Entries::Several(entries) => (None, Some(entries.values())),
+        };
+        let several = several.into_iter().flatten();
+        one.into_iter().chain(several).inspect(|_| visit())
+    }
+
+    fn insert(&mut self, entry: Arc<T>) {
+        match self {
+            Entries::One(own) if own.precedence() == entry.precedence() => *own = entry,
+            Entries::One(own) => {
+                let both = [Arc::clone(own), entry];
+                let ranked = both.map(|entry| (Rank::of(&*entry), entry));
+                *self = Entries::Several(ranked.into_iter().collect());
+            }
+            Entries::Several(entries) => {
+                entries.insert(Rank::of(&*entry), entry);
+            }
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, entry: &T) -> bool {
+        match self {
+            Entries::One(own) => own.precedence() == entry.precedence(),
+            Entries::Several(entries) => {
+                entries.remove(&Rank::of(entry));
+                if entries.len() < 2
+                    && let Some((_, last)) = entries.get_min()
+                {
+                    *self = Entries::One(Arc::clone(last));
+                }
+                false
+            }
+        }
     }
 }
 
@@ -83,6 +140,7 @@ impl<T> Clone for HostIndex<T> {
     fn clone(&self) -> Self {
         HostIndex {
             entries: self.entries.clone(),
+            hosts: self.hosts.clone(),
             wildcards: self.wildcards.clone(),
         }
     }
@@ -91,8 +149,9 @@ impl<T> Clone for HostIndex<T> {
 impl<T> Default for HostIndex<T> {
     fn default() -> Self {
         HostIndex {
-            entries: OrdMap::new(),
-            wildcards: OrdMap::new(),
+            entries: GenericHashMap::default(),
+            hosts: OrdSet::new(),
+            wildcards: OrdSet::new(),
         }
     }
 }
@@ -105,49 +164,50 @@ impl<T: Entry> HostIndex<T> {
         created: Option<Timestamp>,
         source: &ObjectKey,
     ) -> Option<&Arc<T>> {
-        self.entries.get(&Place::new(host, created, source))
+        let rank = Rank::new(created, source);
+        match self.entries.get(host)? {
+            Entries::One(entry) => (Rank::of(&**entry) == rank).then_some(entry),
+            Entries::Several(entries) => entries.get(&rank),
+        }
     }
 
     /// The entries of exactly this host.
     pub fn exact<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let host = host.clone();
-        let from = self.entries.range(Place::first(&host)..);
-        from.inspect(|_| visit())
-            .take_while(move |(place, _)| place.host == host)
-            .map(|(_, entry)| entry)
+        let entries = self.entries.get(host).into_iter();
+        entries.flat_map(Entries::all)
     }
 
     /// The entries of the same host that come before this one, the first first.
     pub fn before<'a>(&'a self, entry: &T) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let range = Place::first(entry.host())..Place::of(entry);
-        let range = self.entries.range(range).inspect(|_| visit());
-        range.map(|(_, entry)| entry)
+        let range = (Bound::Unbounded, Bound::Excluded(Rank::of(entry)));
+        let entries = self.entries.get(entry.host());
+        entries
+            .map(|entries| entries.within(range))
+            .into_iter()
+            .flatten()
     }
 
     /// The entries of the same host that come after this one.
     pub fn after<'a>(&'a self, entry: &T) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let host = entry.host().clone();
-        let from = self
-            .entries
-            .range((Bound::Excluded(Place::of(entry)), Bound::Unbounded));
-        from.inspect(|_| visit())
-            .take_while(move |(place, _)| place.host == host)
-            .map(|(_, entry)| entry)
+        let range = (Bound::Excluded(Rank::of(entry)), Bound::Unbounded);
+        let entries = self.entries.get(entry.host());
+        entries
+            .map(|entries| entries.within(range))
+            .into_iter()
+            .flatten()
     }
 
     /// The entries of the hosts that a wildcard covers, itself left out; none for a host that is no wildcard.
     pub fn below<'a>(&'a self, wildcard: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let wildcard = wildcard.clone();
-        let from = wildcard
-            .is_wildcard()
-            .then(|| self.entries.range(Place::first(&wildcard.first_below())..));
-        let own = wildcard.clone();
-        from.into_iter()
-            .flatten()
-            .inspect(|_| visit())
-            .take_while(move |(place, _)| wildcard.is_beside(&place.host))
-            .filter(move |(place, _)| place.host != own && own.covers(&place.host))
-            .map(|(_, entry)| entry)
+        let wildcard = wildcard.is_wildcard().then(|| wildcard.clone());
+        wildcard.into_iter().flat_map(|wildcard| {
+            let from = self.hosts.range(wildcard.first_below()..);
+            let own = wildcard.clone();
+            from.inspect(|_| visit())
+                .take_while(move |host| wildcard.is_beside(host))
+                .filter(move |host| **host != own && own.covers(host))
+                .flat_map(|host| self.exact(host))
+        })
     }
 
     /// The entries of the wildcards that cover a host, those of the longest first.
@@ -158,21 +218,13 @@ impl<T: Entry> HostIndex<T> {
         };
         let host = host.clone();
         levels.into_iter().flat_map(move |level| {
-            let above = host.clone();
-            let is_above = move |other: &Host| other.covers(&above) && *other != above;
-            let all = |from: Place| self.wildcards.range(from..).inspect(|_| visit());
-            // The plainest of the level are the shortest, and may be many: they are looked at only when they are reached.
-            let next = level.clone();
-            let mut longer: Vec<&'a Arc<T>> = all(Place::first(&level.next()))
-                .take_while(|(place, _)| next.begins(&place.host))
-                .filter(|(place, _)| is_above(&place.host))
-                .map(|(_, entry)| entry)
+            let of_level = self.wildcards.range(level.clone()..).inspect(|_| visit());
+            let mut found: Vec<&Host> = of_level
+                .take_while(|other| level.begins(other))
+                .filter(|other| other.covers(&host) && **other != host)
                 .collect();
-            longer.sort_by_key(|entry| Reverse(entry.host().len()));
-            let plain = is_above(&level).then(|| all(Place::first(&level)));
-            let plain = plain.into_iter().flatten();
-            let plain = plain.take_while(move |(place, _)| place.host == level);
-            longer.into_iter().chain(plain.map(|(_, entry)| entry))
+            found.sort_by_key(|other| Reverse(other.len()));
+            found.into_iter().flat_map(|other| self.exact(other))
         })
     }
 
@@ -182,7 +234,7 @@ impl<T: Entry> HostIndex<T> {
         covering.chain(self.below(host))
     }
 
-    /// How many entries there are.
+    /// How many hosts something is known of.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -193,19 +245,27 @@ impl<T: Entry> HostIndex<T> {
     }
 
     pub(super) fn insert(&mut self, entry: Arc<T>) {
-        let place = Place::of(&*entry);
-        if place.host.is_wildcard() {
-            self.wildcards.insert(place.clone(), Arc::clone(&entry));
+        let host = entry.host();
+        if let Some(entries) = self.entries.get_mut(host) {
+            entries.insert(entry);
+            return;
         }
-        self.entries.insert(place, entry);
+        let host = host.clone();
+        self.hosts.insert(host.clone());
+        if host.is_wildcard() {
+            self.wildcards.insert(host.clone());
+        }
+        self.entries.insert(host, Entries::One(entry));
     }
 
     pub(super) fn remove(&mut self, entry: &T) {
-        let place = Place::of(entry);
-        if place.host.is_wildcard() {
-            self.wildcards.remove(&place);
+        let host = entry.host();
+        let entries = self.entries.get_mut(host);
+        if entries.is_some_and(|entries| entries.remove(entry)) {
+            self.entries.remove(host);
+            self.hosts.remove(host);
+            self.wildcards.remove(host);
         }
-        self.entries.remove(&place);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Pods by their labels, Deployments by those of the pods that they make, Services by the labels that they select.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use imbl::OrdSet;
 
+use super::print::print;
 use super::visit;
 use crate::api::kind::Kind;
 use crate::api::networking::SidecarSpec;
@@ -27,9 +27,7 @@ impl Label {
     /// What stands for a label and its value. Told from all others that are likely to come by 64 bits, which cost a
     /// search in the index much less than texts.
     pub fn new(key: &str, value: &str) -> Label {
-        let mut hasher = DefaultHasher::new();
-        (key, value).hash(&mut hasher);
-        Label(hasher.finish())
+        Label(print((key, value)))
     }
 }
 

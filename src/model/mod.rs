@@ -10,6 +10,7 @@ mod host;
 mod index;
 mod labels;
 mod mentions;
+mod print;
 pub(crate) mod threads;
 mod visibility;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};
 pub use labels::{Label, LabelIndex, Selecting, every_pod, selects};
 pub use mentions::{Mention, Mentions, certificate, delegate_key, gateway_key};
+pub(crate) use print::print;
 pub use visibility::Visibility;
 
 /// What a change can touch, and what a verdict can depend on.

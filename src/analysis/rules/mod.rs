@@ -27,6 +27,10 @@ mod validity;
 mod webhooks;
 mod workloads;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use crate::api::kind::Kind;
 use crate::api::metadata::Metadata;
 use crate::api::networking::{
     DestinationRuleSpec, EnvoyFilterSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec,
@@ -65,12 +69,19 @@ macro_rules! checks {
         }
 
         impl Check {
-            /// Runs the check, if it is for objects of this kind.
+            /// Whether it is for objects of a kind.
+            fn is_for(&self, kind: Kind) -> bool {
+                match self {
+                    Check::Any(_) => true,
+                    $( Check::$kind(_) => kind == <$spec>::KIND, )*
+                }
+            }
+
+            /// Runs the check on an object of a kind that it is for.
             fn run(&self, view: &View<'_>, key: &ObjectKey, report: &mut Report<'_>) {
                 match self {
                     Check::Any(check) => check(view, key, report),
-                    $( Check::$kind(check) if key.kind == <$spec>::KIND => inspect(view, key, *check, report), )*
-                    _ => {}
+                    $( Check::$kind(check) => inspect(view, key, *check, report), )*
                 }
             }
         }
@@ -397,6 +408,14 @@ pub static RULES: &[Rule] = &[
     },
 ];
 
+/// The rules for each kind, in the order of the table.
+static BY_KIND: LazyLock<BTreeMap<Kind, Vec<&Rule>>> = LazyLock::new(|| {
+    let rules = |kind| RULES.iter().filter(move |rule| rule.check.is_for(kind));
+    Kind::all()
+        .map(|kind| (kind, rules(kind).collect()))
+        .collect()
+});
+
 /// The object under inspection.
 pub(super) struct Inspected<'a, S> {
     key: &'a ObjectKey,
@@ -432,7 +451,8 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
         messages: Vec::new(),
         hints: Hints::default(),
     };
-    for rule in RULES {
+    let rules = BY_KIND.get(&key.kind).into_iter().flatten();
+    for rule in rules {
         rule.check.run(view, key, &mut report);
     }
     report.messages

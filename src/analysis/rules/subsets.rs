@@ -150,19 +150,18 @@ pub(super) fn weights_lead_somewhere(
             "{} % of the {} go to {target}, which has {lack} ({defined_by})",
             share.percent, share.what
         );
+        let (list, place, index) = share.at;
+        let path = format!("spec.{list}[{place}].route[{index}].weight");
         report
-            .say(
-                &say::WEIGHT_TO_NOTHING,
-                format!("{}.weight", share.path),
-                text,
-            )
+            .say(&say::WEIGHT_TO_NOTHING, path, text)
             .concerning(defined_by);
     }
 }
 
 /// What a destination gets of a route's traffic.
 struct Share<'a> {
-    path: String,
+    /// The list of routes, the place of the route in it, and that of the destination in the route.
+    at: (&'static str, usize, usize),
     destination: &'a Destination,
     percent: i64,
     what: &'static str,
@@ -174,28 +173,23 @@ fn shares(spec: &VirtualServiceSpec) -> Vec<Share<'_>> {
     for (i, http) in spec.http.iter().enumerate() {
         let weighted = http.route.iter();
         let weighted = weighted.map(|route| (route.destination.as_ref(), route.weight));
-        share_out(
-            &format!("spec.http[{i}]"),
-            "requests",
-            weighted,
-            &mut shares,
-        );
+        share_out(("http", i), "requests", weighted, &mut shares);
     }
     let tls = spec.tls.iter().map(|tls| &tls.route).enumerate();
     let tcp = spec.tcp.iter().map(|tcp| &tcp.route).enumerate();
     let others = tls
-        .map(|(i, routes)| (format!("spec.tls[{i}]"), routes))
-        .chain(tcp.map(|(i, routes)| (format!("spec.tcp[{i}]"), routes)));
-    for (path, routes) in others {
+        .map(|(i, routes)| (("tls", i), routes))
+        .chain(tcp.map(|(i, routes)| (("tcp", i), routes)));
+    for (at, routes) in others {
         let weighted = routes.iter();
         let weighted = weighted.map(|route| (route.destination.as_ref(), route.weight));
-        share_out(&path, "connections", weighted, &mut shares);
+        share_out(at, "connections", weighted, &mut shares);
     }
     shares
 }
 
 fn share_out<'a>(
-    path: &str,
+    (list, place): (&'static str, usize),
     what: &'static str,
     weighted: impl ExactSizeIterator<Item = (Option<&'a Destination>, i32)> + Clone,
     shares: &mut Vec<Share<'a>>,
@@ -207,7 +201,7 @@ fn share_out<'a>(
             && (is_all || weight > 0)
         {
             shares.push(Share {
-                path: format!("{path}.route[{index}]"),
+                at: (list, place, index),
                 destination,
                 percent: if is_all {
                     100

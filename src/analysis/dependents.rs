@@ -19,6 +19,9 @@ pub(super) struct Looks {
     existence: Vec<Kind>,
 }
 
+/// Among how many hosts it is seen at once that one was looked at before: mostly it was.
+const LATELY: usize = 4;
+
 /// Topics as bits.
 type Topics = u8;
 
@@ -33,7 +36,13 @@ impl Looks {
     /// Adds a subject. What was added is in order only after [`Looks::settle`].
     pub(super) fn add(&mut self, subject: Subject) {
         match subject {
-            Subject::Host(topic, host) => self.hosts.push((host, bit(topic))),
+            Subject::Host(topic, host) => {
+                let mut lately = self.hosts.iter_mut().rev().take(LATELY);
+                match lately.find(|(other, _)| *other == host) {
+                    Some((_, topics)) => *topics |= bit(topic),
+                    None => self.hosts.push((host, bit(topic))),
+                }
+            }
             Subject::Existence(kind) => self.existence.push(kind),
             other => self.others.push(print(other)),
         }

@@ -1,14 +1,29 @@
 //! Names of services, and the order in which a wildcard stands next to what it covers.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+
+use crate::world::compare;
 
 /// A full host name or a wildcard (`*.example.com`, `*-api.example.com`, `*`): a star in the first label stands for
 /// whatever comes before the rest, dots too.
 ///
 /// Kept with its labels reversed (`com.example.*`), so that the hosts under a wildcard are neighbours in a map.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host(Arc<str>);
+
+impl Ord for Host {
+    fn cmp(&self, other: &Host) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Host {
+    fn partial_cmp(&self, other: &Host) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// How many bytes of a text are looked at. No name is as long: DNS has 255, to which names for SNI add a port and a
 /// subset. Without a bound the wildcards above one long text would fill the memory.

@@ -67,7 +67,7 @@ impl PartialOrd for ObjectKey {
 }
 
 /// As texts compare. Many are one and the same: the keys of a World share their namespaces.
-fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+pub(crate) fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
     if Arc::ptr_eq(a, b) {
         Ordering::Equal
     } else {

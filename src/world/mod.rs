@@ -40,6 +40,7 @@ pub use core::{
 };
 pub use gateway_api::{GrpcRouteSpec, HttpRouteSpec, KubernetesGatewaySpec, Listener};
 pub use key::ObjectKey;
+pub(crate) use key::compare;
 pub use port_writes::{PortTrouble, PortTroubleKind, PortWrite};
 pub use secret::{
     Certificate, EXPIRES_SOON, Readable, SECRET_FIELDS, SecretAccess, SecretProblem, SecretSpec,

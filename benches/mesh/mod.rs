@@ -24,10 +24,17 @@ pub fn objects(services: usize) -> impl Iterator<Item = Value> {
     }))
 }
 
-/// The objects, taken in.
+/// The objects, taken in as an API server lists them: kind by kind, by namespace and name.
 pub fn world(services: usize) -> World {
+    let place = |object: &Value| {
+        let (kind, metadata) = (object["kind"].to_string(), &object["metadata"]);
+        let namespace = metadata["namespace"].to_string();
+        (kind, namespace, metadata["name"].to_string())
+    };
+    let mut all: Vec<Value> = objects(services).collect();
+    all.sort_by_cached_key(place);
     let mut world = World::default();
-    for object in objects(services) {
+    for object in all {
         world.apply(&object).unwrap();
     }
     world

@@ -43,7 +43,11 @@ impl Looks {
                     None => self.hosts.push((host, bit(topic))),
                 }
             }
-            Subject::Existence(kind) => self.existence.push(kind),
+            Subject::Existence(kind) => {
+                if !self.existence.contains(&kind) {
+                    self.existence.push(kind);
+                }
+            }
             other => self.others.push(print(other)),
         }
     }
@@ -59,7 +63,6 @@ impl Looks {
         self.others.sort_unstable();
         self.others.dedup();
         self.existence.sort_unstable();
-        self.existence.dedup();
         self.hosts.shrink_to_fit();
         self.others.shrink_to_fit();
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::OrdSet;
+use foldhash::fast::RandomState;
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdSet};
 
 use super::print::print;
 use super::visit;
@@ -16,7 +18,51 @@ use crate::world::{Content, DeploymentSpec, Object, ObjectKey, PodSpec, ServiceS
 /// one label of its selector, so that it is found by the pods' labels.
 #[derive(Debug, Clone, Default)]
 pub struct LabelIndex {
-    objects: OrdSet<(Label, ObjectKey)>,
+    objects: GenericHashMap<Label, Keys, RandomState, DefaultSharedPtr>,
+}
+
+/// The objects with one label; at least one.
+#[derive(Debug, Clone)]
+enum Keys {
+    One(ObjectKey),
+    Several(OrdSet<ObjectKey>),
+}
+
+impl Keys {
+    /// From this one on, in order.
+    fn from(&self, first: ObjectKey) -> impl Iterator<Item = &ObjectKey> {
+        let (one, several) = match self {
+            Keys::One(key) => (Some(key).filter(|key| **key >= first), None),
+            Keys::Several(keys) => (None, Some(keys.range(first..))),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    fn insert(&mut self, key: ObjectKey) {
+        match self {
+            Keys::One(own) if *own == key => {}
+            Keys::One(own) => *self = Keys::Several([own.clone(), key].into_iter().collect()),
+            Keys::Several(keys) => {
+                keys.insert(key);
+            }
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        match self {
+            Keys::One(own) => own == key,
+            Keys::Several(keys) => {
+                keys.remove(key);
+                if keys.len() < 2
+                    && let Some(last) = keys.get_min()
+                {
+                    *self = Keys::One(last.clone());
+                }
+                false
+            }
+        }
+    }
 }
 
 /// Stands for a label with its value. Two may share one: who finds objects by it compares their labels as well.
@@ -42,14 +88,14 @@ impl LabelIndex {
         let namespace = namespace.cloned();
         let from = namespace.clone().unwrap_or_default();
         let first = ObjectKey::new(kind, from, Arc::default());
-        self.objects
-            .range((label, first)..)
+        let all = self.objects.get(&label).map(|keys| keys.from(first));
+        all.into_iter()
+            .flatten()
             .inspect(|_| visit())
-            .take_while(move |(other, key)| {
+            .take_while(move |key| {
                 let is_here = |own: &Arc<str>| key.namespace == *own;
-                *other == label && key.kind == kind && namespace.as_ref().is_none_or(is_here)
+                key.kind == kind && namespace.as_ref().is_none_or(is_here)
             })
-            .map(|(_, key)| key)
     }
 
     /// The label that the fewest of such objects have, which costs no more to find than to look at so many for each
@@ -76,13 +122,21 @@ impl LabelIndex {
 
     pub(super) fn insert(&mut self, key: &ObjectKey, labels: &[Label]) {
         for label in labels {
-            self.objects.insert((*label, key.clone()));
+            match self.objects.get_mut(label) {
+                Some(keys) => keys.insert(key.clone()),
+                None => {
+                    self.objects.insert(*label, Keys::One(key.clone()));
+                }
+            }
         }
     }
 
     pub(super) fn remove(&mut self, key: &ObjectKey, labels: &[Label]) {
         for label in labels {
-            self.objects.remove(&(*label, key.clone()));
+            let keys = self.objects.get_mut(label);
+            if keys.is_some_and(|keys| keys.remove(key)) {
+                self.objects.remove(label);
+            }
         }
     }
 }

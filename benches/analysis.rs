@@ -25,7 +25,8 @@ use outrigger::world::World;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const PROCESS_RUNS: usize = 41;
-const PARTS: [(&str, fn(usize)); 3] = [
+type Part = (&'static str, fn(usize));
+const PARTS: [Part; 3] = [
     ("memory", from_memory),
     ("change", one_change),
     ("process", whole_process),

@@ -28,10 +28,19 @@ pub struct View<'a> {
     own: Option<(&'a ObjectKey, &'a dyn Any)>,
     /// The first hosts that were resolved in its namespace: every rule asks for the same ones.
     resolved: RefCell<Vec<(String, Host)>>,
+    /// What some namespaces see of the first hosts; see [`View::services`].
+    seen: RefCell<Vec<Seen<'a>>>,
     looks: RefCell<Looks>,
 }
 
-/// How many hosts are kept resolved.
+/// What a namespace sees of a host.
+struct Seen<'a> {
+    host: Host,
+    by: Arc<str>,
+    services: Found<'a, Service>,
+}
+
+/// How many hosts are kept resolved, and of how many it is kept what is seen.
 const RESOLVED: usize = 4;
 
 /// How many services of one host that are exported alike are looked at.
@@ -60,6 +69,7 @@ impl<'a> View<'a> {
             ports,
             own: None,
             resolved: RefCell::default(),
+            seen: RefCell::default(),
             looks: RefCell::default(),
         }
     }
@@ -187,8 +197,36 @@ impl<'a> View<'a> {
         host: &Host,
         clients: impl IntoIterator<Item = &'c Arc<str>, IntoIter: Clone>,
     ) -> Found<'a, Service> {
-        self.look_at(Subject::Host(Topic::Services, host.clone()));
         let clients = clients.into_iter();
+        let mut rest = clients.clone();
+        let only = rest.next().filter(|_| rest.next().is_none());
+        let Some(client) = only else {
+            return self.seen_by(host, clients);
+        };
+        let mut seen = self.seen.borrow_mut();
+        let before = seen
+            .iter()
+            .find(|seen| seen.host == *host && seen.by == *client);
+        if let Some(before) = before {
+            return before.services.clone();
+        }
+        let found = self.seen_by(host, clients);
+        if seen.len() < RESOLVED {
+            seen.push(Seen {
+                host: host.clone(),
+                by: client.clone(),
+                services: found.clone(),
+            });
+        }
+        found
+    }
+
+    fn seen_by<'c>(
+        &self,
+        host: &Host,
+        clients: impl Iterator<Item = &'c Arc<str>> + Clone,
+    ) -> Found<'a, Service> {
+        self.look_at(Subject::Host(Topic::Services, host.clone()));
         let of_clients = clients.clone().cloned().map(Scope::In);
         let scopes = [Scope::Everywhere, Scope::Many].into_iter();
         let all = self.model.services();

@@ -52,8 +52,30 @@ pub struct Service {
     pub visibility: Visibility,
     /// Its ports, as they are listed.
     pub ports: Arc<[Port]>,
+    /// What says which endpoints it has. Nothing else is up to date there.
+    pub definition: Definition,
     /// Whether it is indexed under each namespace that it is exported to, where these are not all: they may be many.
     pub(super) is_followed: bool,
+}
+
+/// What an object says that defines a service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Definition {
+    /// A Kubernetes Service.
+    Service(Arc<ServiceSpec>),
+    /// A ServiceEntry.
+    ServiceEntry(Arc<ServiceEntrySpec>),
+}
+
+impl Definition {
+    /// Whether both select the same endpoints; false where that would take long to tell.
+    fn selects_the_same(&self, other: &Definition) -> bool {
+        match (self, other) {
+            (Definition::Service(a), Definition::Service(b)) => a.selector == b.selector,
+            (Definition::ServiceEntry(a), Definition::ServiceEntry(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl Service {
@@ -284,7 +306,8 @@ macro_rules! entry {
     )*};
 }
 entry! {
-    Service: |a, b| a.visibility == b.visibility && a.is_followed == b.is_followed && a.ports == b.ports;
+    Service: |a, b| a.visibility == b.visibility && a.is_followed == b.is_followed && a.ports == b.ports
+        && a.definition.selects_the_same(&b.definition);
     Rule: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Routes: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
     Served: |a, b| Arc::ptr_eq(&a.spec, &b.spec);
@@ -301,7 +324,7 @@ pub(super) fn of_service(
     object: &Object<ServiceSpec>,
     settings: &Settings,
 ) -> Option<Service> {
-    let spec = object.spec()?;
+    let spec = object.spec.as_ref().ok()?;
     let export_to: Vec<String> = object
         .meta
         .annotations
@@ -329,6 +352,7 @@ pub(super) fn of_service(
                 protocol: String::new(),
             })
             .collect(),
+        definition: Definition::Service(Arc::clone(spec)),
         is_followed: true,
     })
 }
@@ -338,7 +362,7 @@ pub(super) fn of_service_entry(
     object: &Object<ServiceEntrySpec>,
     settings: &Settings,
 ) -> Vec<Service> {
-    let Some(spec) = object.spec() else {
+    let Ok(spec) = &object.spec else {
         return Vec::new();
     };
     let ports: Arc<[Port]> = spec
@@ -366,6 +390,7 @@ pub(super) fn of_service_entry(
             created: object.meta.created,
             visibility: visibility.clone(),
             ports: ports.clone(),
+            definition: Definition::ServiceEntry(Arc::clone(spec)),
             is_followed,
         })
         .collect()

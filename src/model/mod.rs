@@ -32,8 +32,8 @@ use crate::world::{
 
 pub use effective::{InEffect, MergedRule, Origin, Settings};
 pub use entries::{
-    Course, Door, Listener, MESH_GATEWAY, Port, Routes, Rule, Scope, Selector, Served, Service,
-    Target, applies_to_mesh, listener, server_host,
+    Course, Definition, Door, Listener, MESH_GATEWAY, Port, Routes, Rule, Scope, Selector, Served,
+    Service, Target, applies_to_mesh, listener, server_host,
 };
 pub use host::{Host, is_short};
 pub use index::{Entry, Grouped, HostIndex};

@@ -75,9 +75,9 @@ pub(super) fn delegates_can_be_followed(
 
 /// Every route of a delegate takes requests that the route which delegates lets through, and some that no route before it
 /// takes.
-pub(super) fn delegated_routes_are_reached(
-    view: &View<'_>,
-    object: &Inspected<'_, VirtualServiceSpec>,
+pub(super) fn delegated_routes_are_reached<'a>(
+    view: &View<'a>,
+    object: &Inspected<'a, VirtualServiceSpec>,
     report: &mut Report<'_>,
 ) {
     if object

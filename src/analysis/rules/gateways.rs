@@ -240,9 +240,9 @@ pub(super) fn listed(labels: &BTreeMap<String, String>) -> String {
 }
 
 /// No other Gateway serves the same host and address on the same port of the same pods. Istio: IST0145.
-pub(super) fn servers_are_defined_once(
-    view: &View<'_>,
-    object: &Inspected<'_, GatewaySpec>,
+pub(super) fn servers_are_defined_once<'a>(
+    view: &View<'a>,
+    object: &Inspected<'a, GatewaySpec>,
     report: &mut Report<'_>,
 ) {
     let own = Arc::new(object.spec.selector.clone());

@@ -78,7 +78,7 @@ macro_rules! checks {
             }
 
             /// Runs the check on an object of a kind that it is for.
-            fn run(&self, view: &View<'_>, key: &ObjectKey, report: &mut Report<'_>) {
+            fn run<'a>(&self, view: &View<'a>, key: &'a ObjectKey, report: &mut Report<'_>) {
                 match self {
                     Check::Any(check) => check(view, key, report),
                     $( Check::$kind(check) => inspect(view, key, *check, report), )*
@@ -445,7 +445,7 @@ impl Report<'_> {
 }
 
 /// What all rules say about an object.
-pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
+pub(super) fn run<'a>(view: &View<'a>, key: &'a ObjectKey) -> Vec<Message> {
     let mut report = Report {
         object: key,
         messages: Vec::new(),
@@ -458,7 +458,12 @@ pub(super) fn run(view: &View<'_>, key: &ObjectKey) -> Vec<Message> {
     report.messages
 }
 
-fn inspect<S: Content>(view: &View<'_>, key: &ObjectKey, check: On<S>, report: &mut Report<'_>) {
+fn inspect<'a, S: Content>(
+    view: &View<'a>,
+    key: &'a ObjectKey,
+    check: On<S>,
+    report: &mut Report<'_>,
+) {
     let Some(object) = view.object::<S>(key) else {
         return;
     };

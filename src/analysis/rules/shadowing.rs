@@ -27,9 +27,9 @@ const ORDER: &str = "the older comes first, then the first by namespace and name
 /// At a gateway the routes of all VirtualServices for a host are tried in order of age, then of namespace and name; those
 /// that take every request come behind all others (Istio: `SortVHostRoutes`). One that comes later is told by which it is
 /// preceded, and which of its routes no request is left to.
-pub(super) fn gateway_hosts_have_one_virtual_service(
-    view: &View<'_>,
-    object: &Inspected<'_, VirtualServiceSpec>,
+pub(super) fn gateway_hosts_have_one_virtual_service<'a>(
+    view: &View<'a>,
+    object: &Inspected<'a, VirtualServiceSpec>,
     report: &mut Report<'_>,
 ) {
     let own_gateways = gateways(object.spec, object.key);

@@ -10,8 +10,8 @@ use crate::api::networking::{
     Destination, DestinationRuleSpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
 use crate::api::text::enumeration;
-use crate::model::{Course, Service, selects};
-use crate::world::{NodeSpec, ObjectKey, PodSpec, ServiceSpec};
+use crate::model::{Course, Definition, Service, selects};
+use crate::world::{NodeSpec, ObjectKey, PodSpec};
 
 use super::gateways::listed;
 use super::{Inspected, Report};
@@ -243,26 +243,10 @@ fn endpoints_of(
 /// What is known of the endpoints of a service that have these labels.
 pub(super) fn endpoints(view: &View<'_>, service: &Service, labels: &Labels) -> Endpoints {
     let source = &service.source;
-    match source.kind {
-        Kind::Service => {
-            let spec = view
-                .object::<ServiceSpec>(source)
-                .and_then(|object| object.spec());
-            match spec {
-                Some(spec) if !spec.selector.is_empty() => {
-                    of_pods(view, &source.namespace, &spec.selector, labels)
-                }
-                _ => Endpoints::Unknown,
-            }
-        }
-        _ => {
-            let spec = view
-                .object::<ServiceEntrySpec>(source)
-                .and_then(|object| object.spec());
-            spec.map_or(Endpoints::Unknown, |spec| {
-                of_entry(view, source, spec, labels)
-            })
-        }
+    match &service.definition {
+        Definition::Service(spec) if spec.selector.is_empty() => Endpoints::Unknown,
+        Definition::Service(spec) => of_pods(view, &source.namespace, &spec.selector, labels),
+        Definition::ServiceEntry(spec) => of_entry(view, source, spec, labels),
     }
 }
 

@@ -18,10 +18,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use allocation_counter::measure;
 use jiff::Timestamp;
 use outrigger::analysis::{Snapshot, conditions};
 use outrigger::world::World;
+
+/// As in the programs that are released.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const PROCESS_RUNS: usize = 41;
@@ -89,12 +92,6 @@ fn from_memory(services: usize) {
         took
     });
     report("all from memory", times.collect());
-    let taken = measure(|| drop(black_box(analyse(world.clone()))));
-    println!(
-        "    {} allocations, {} KiB at most at a time",
-        taken.count_total,
-        taken.bytes_max >> 10
-    );
 }
 
 /// One VirtualService after the other changes.
@@ -129,8 +126,6 @@ fn one_change(services: usize) {
         took
     });
     report("one changed VirtualService", times.collect());
-    let taken = measure(|| drop(black_box(change(&snapshot, 501))));
-    println!("    {} allocations", taken.count_total);
 }
 
 /// The program from its start to its exit, and how much memory it takes.

@@ -175,7 +175,8 @@ impl<'a> View<'a> {
         &self,
         namespace: &Arc<str>,
     ) -> impl Iterator<Item = (&'a ObjectKey, &'a S)> + use<'a, S> {
-        self.selecting_by(namespace, every_pod())
+        let all = self.selecting_by::<S>(namespace, every_pod());
+        all.filter(|(_, spec)| spec.selector().is_some_and(BTreeMap::is_empty))
     }
 
     fn selecting_by<S: Selecting>(
@@ -230,9 +231,10 @@ impl<'a> View<'a> {
         let of_clients = clients.clone().cloned().map(Scope::In);
         let scopes = [Scope::Everywhere, Scope::Many].into_iter();
         let all = self.model.services();
-        let is_seen = |service: &Service| {
+        // The others are indexed by those who see them.
+        let is_seen = |scope: &Scope, service: &Service| {
             let mut clients = clients.clone();
-            clients.any(|client| service.visibility.includes(client))
+            *scope != Scope::Many || clients.any(|client| service.visibility.includes(client))
         };
         all.concerning(host, scopes.chain(of_clients), is_seen, MOST_SERVICES)
     }
@@ -241,7 +243,7 @@ impl<'a> View<'a> {
     pub fn any_service(&self, host: &Host) -> Option<&'a Arc<Service>> {
         self.look_at(Subject::Host(Topic::Services, host.clone()));
         let all = self.model.services();
-        let found = all.concerning(host, [Scope::Everywhere, Scope::Limited], |_| true, 1);
+        let found = all.concerning(host, [Scope::Everywhere, Scope::Limited], |_, _| true, 1);
         found.first().copied()
     }
 
@@ -281,7 +283,7 @@ impl<'a> View<'a> {
         };
         let each = each.iter().take(MOST_SERVICES).cloned().map(Scope::In);
         let scopes = [Scope::Everywhere, limited].into_iter().chain(each);
-        let is_rival = |other: &Service| {
+        let is_rival = |_: &Scope, other: &Service| {
             other.host == *host
                 && other.source != *source
                 && other.source.kind == source.kind

@@ -44,9 +44,11 @@ struct Judge {
 
 impl Judge {
     fn all_run_native(&mut self, state: Option<&State>, world: &World) -> bool {
-        self.listed |= matches!(state, Some(State::Watched { .. }));
+        let nodes = world.all::<NodeSpec>();
+        // The news between a list and a refusal may have been passed over.
+        self.listed |= matches!(state, Some(State::Watched { .. })) || !nodes.is_empty();
         self.listed
-            && world.all::<NodeSpec>().values().all(|node| {
+            && nodes.values().all(|node| {
                 node.spec()
                     .is_some_and(|node| runs_native_sidecars(&node.kubelet_version))
             })

@@ -49,6 +49,9 @@ pub use source::{Source, State, States};
 /// When a kind that is not served, or may not be read, is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// The longest that a right which is given is waited for: no status is written until then.
+const DENIED_AT_MOST: Duration = Duration::from_secs(10);
+
 /// How often a kind that discovery names may answer "not found" in a row, before it counts as not installed: while a
 /// definition is replaced, discovery and the kind itself may disagree for a moment.
 const DISAGREEMENTS: u32 = 5;
@@ -254,7 +257,9 @@ impl Watch {
                         self.definitions.forget();
                     }
                     self.count_error();
-                    pause = pauses.next().map_or(pause, |longer| pause.max(longer));
+                    pause = pauses
+                        .next()
+                        .map_or(pause, |longer| longer.clamp(pause, DENIED_AT_MOST));
                     self.set(State::Denied(why.clone()));
                     self.inputs
                         .send(Input::Denied(self.source.clone(), why))

@@ -210,6 +210,14 @@ fn followed(hosts: usize) -> usize {
     (MOST_PLACES / hosts.max(1)).max(FOLLOWED_ALWAYS)
 }
 
+/// Whether each of so many hosts of an object is indexed by all namespaces that see it.
+fn is_followed(visibility: &Visibility, hosts: usize) -> bool {
+    match visibility {
+        Visibility::Everywhere => true,
+        Visibility::Namespaces(list) => list.len() <= followed(hosts),
+    }
+}
+
 /// A Gateway, by a host that one of its servers serves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Served {
@@ -334,15 +342,17 @@ pub(super) fn of_service(
         .map(|entry| entry.trim().to_owned())
         .filter(|entry| !entry.is_empty())
         .collect();
+    let visibility = Visibility::of(
+        &export_to,
+        &settings.default_service_export_to,
+        &key.namespace,
+    );
     Some(Service {
         host: Host::of_service(&key.name, &key.namespace, &settings.cluster_domain),
         source: key.clone(),
         created: object.meta.created,
-        visibility: Visibility::of(
-            &export_to,
-            &settings.default_service_export_to,
-            &key.namespace,
-        ),
+        is_followed: is_followed(&visibility, 1),
+        visibility,
         ports: spec
             .ports
             .iter()
@@ -353,7 +363,6 @@ pub(super) fn of_service(
             })
             .collect(),
         definition: Definition::Service(Arc::clone(spec)),
-        is_followed: true,
     })
 }
 
@@ -379,10 +388,7 @@ pub(super) fn of_service_entry(
         &settings.default_service_export_to,
         &key.namespace,
     );
-    let is_followed = match &visibility {
-        Visibility::Everywhere => true,
-        Visibility::Namespaces(list) => list.len() <= followed(spec.hosts.len()),
-    };
+    let is_followed = is_followed(&visibility, spec.hosts.len());
     hosts(&spec.hosts, key, settings)
         .map(|host| Service {
             host,

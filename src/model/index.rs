@@ -303,24 +303,26 @@ impl<G: Ord + Clone, T: Entry> Grouped<G, T> {
         &'a self,
         host: &Host,
         groups: impl IntoIterator<Item = G>,
-        keep: impl Fn(&T) -> bool,
+        keep: impl Fn(&G, &T) -> bool,
         most: usize,
     ) -> Vec<&'a Arc<T>> {
         let mut found: Vec<&'a Arc<T>> = Vec::new();
-        for group in groups
-            .into_iter()
-            .filter_map(|group| self.groups.get(&group))
-        {
-            let is_first = found.is_empty();
+        let mut filled = 0;
+        for name in groups {
+            let Some(group) = self.groups.get(&name) else {
+                continue;
+            };
+            let before = found.len();
             let all = group.exact(host).chain(group.above(host));
-            found.extend(all.filter(|entry| keep(entry)).take(most));
-            if !is_first {
-                found.sort_by_key(|entry| {
-                    let of_wildcard = Reverse(entry.host().len());
-                    (entry.host() != host, of_wildcard, entry.precedence())
-                });
-                found.dedup_by(|a, b| Arc::ptr_eq(a, b));
-            }
+            found.extend(all.filter(|entry| keep(&name, entry)).take(most));
+            filled += usize::from(found.len() > before);
+        }
+        if filled > 1 {
+            found.sort_by_key(|entry| {
+                let of_wildcard = Reverse(entry.host().len());
+                (entry.host() != host, of_wildcard, entry.precedence())
+            });
+            found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         }
         found
     }

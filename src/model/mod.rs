@@ -105,14 +105,14 @@ impl Model {
                 model.fill::<DestinationRuleSpec>(world);
                 model.fill::<SidecarSpec>(world);
                 model.fill::<TelemetrySpec>(world);
+                model.fill::<PodSpec>(world);
+                model.fill::<DeploymentSpec>(world);
                 model
             },
             || {
                 let mut model = Model::default();
                 model.fill::<VirtualServiceSpec>(world);
                 model.fill::<GatewaySpec>(world);
-                model.fill::<PodSpec>(world);
-                model.fill::<DeploymentSpec>(world);
                 model
             },
         );
@@ -122,6 +122,7 @@ impl Model {
             rules: of_services.rules,
             rules_of: of_services.rules_of,
             selectors: of_services.selectors,
+            pods: of_services.pods,
             ..of_routes
         }
     }

@@ -224,8 +224,10 @@ fn missing_subset<'a>(
     let defines = |rule: &&Arc<Rule>| rule.spec.subsets.iter().any(|subset| subset.name == wanted);
     let mut nearest = None;
     for client in clients {
-        let effective = effective_rules(view, host, client);
-        if effective.iter().any(defines) {
+        let services = view.services(host, [client]);
+        let effective = effective_rules(view, host, &services, client);
+        // Where more services may be, their rules may define it.
+        if services.len() >= MOST_SERVICES || effective.iter().any(defines) {
             return None;
         }
         if nearest.is_none() && !effective.is_empty() {
@@ -328,8 +330,12 @@ fn gateway_namespaces(
 /// The DestinationRules that apply to clients in a namespace: those of that namespace if there are any, else those of
 /// the service's, else those of the root namespace; among them, those with the most specific host.
 /// Istio: `PushContext.destinationRule`.
-fn effective_rules<'a>(view: &View<'a>, host: &Host, client: &Arc<str>) -> Vec<&'a Arc<Rule>> {
-    let services = view.services(host, [client]);
+fn effective_rules<'a>(
+    view: &View<'a>,
+    host: &Host,
+    services: &[&Arc<Service>],
+    client: &Arc<str>,
+) -> Vec<&'a Arc<Rule>> {
     let service_namespaces = services.iter().map(|service| &service.source.namespace);
     let root = || view.settings().root_namespace.as_str().into();
     for namespace in std::iter::once(client)

@@ -59,7 +59,10 @@ pub(super) fn rules_of_a_host_agree(
         return;
     }
     let root = &*view.settings().root_namespace;
-    let services = view.services(&host, [namespace]);
+    let named = object.spec.export_to.iter().take(MOST_RULES);
+    let named: Vec<Arc<str>> = named.map(|client| client.as_str().into()).collect();
+    // The clients may see a service that the rule's own namespace does not.
+    let services = view.services(&host, named.iter().chain([namespace]));
     let mut of_services = services.iter().map(|service| &service.source.namespace);
     if **namespace == *root || of_services.any(|other| other == namespace) {
         hidden_by_others(view, own, &clients, report);
@@ -162,6 +165,9 @@ fn hidden_by_others(
     let mut hidden: BTreeMap<&str, InEffect<'_>> = BTreeMap::new();
     for client in seen {
         let services = view.services(&own.host, [*client]);
+        if services.len() >= MOST_SERVICES {
+            continue;
+        }
         let of_services = services.iter().map(|service| &service.source.namespace);
         let mut namespaces: Vec<&Arc<str>> = of_services.chain([*client, &root]).collect();
         namespaces.sort_unstable();

@@ -84,7 +84,8 @@ fn workloads_have_one<S: Selecting>(
         return;
     }
     let path = format!("{path}.{}", words.labels);
-    let mut pods = view.pods_of(namespace, selector).peekable();
+    let pods = view.pods_of(namespace, selector);
+    let mut pods = pods.take(MOST_PODS).peekable();
     if pods.peek().is_none() {
         let text = format!(
             "no pod of namespace {namespace} has the labels {}",

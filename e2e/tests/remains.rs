@@ -1,6 +1,6 @@
 //! Everything by which a node can be noticed on the machine.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,32 +19,55 @@ pub struct Remains {
     pub directory: PathBuf,
     /// Of the link and the control groups.
     names: Vec<String>,
-    /// Kind and inode of the node's own namespaces.
-    namespaces: Vec<(String, u64)>,
+    /// The process that is 1 in the node.
+    init: u32,
+    /// The node's own namespaces.
+    #[serde(skip)]
+    namespaces: Vec<Namespace>,
+}
+
+/// A namespace, held open: the kernel gives the number of one that is gone to the next that is made, which may be another
+/// node's.
+#[derive(Debug)]
+struct Namespace {
+    kind: &'static str,
+    file: File,
+}
+
+impl Namespace {
+    fn inode(&self) -> u64 {
+        self.file.metadata().unwrap().ino()
+    }
 }
 
 impl Remains {
     pub fn of(node: &Node) -> Self {
-        let inode = |kind: &str| {
-            fs::metadata(format!("/proc/{}/ns/{kind}", node.init()))
-                .unwrap()
-                .ino()
-        };
-        Self {
+        let remains = Self {
             directory: node.directory().to_owned(),
             names: node.names().into(),
-            namespaces: ["pid", "net", "mnt"]
-                .map(|kind| (kind.to_owned(), inode(kind)))
-                .into(),
-        }
+            init: node.init(),
+            namespaces: Vec::new(),
+        };
+        remains.held()
+    }
+
+    fn held(mut self) -> Self {
+        let namespace = |kind| Namespace {
+            kind,
+            file: File::open(format!("/proc/{}/ns/{kind}", self.init)).unwrap(),
+        };
+        self.namespaces = ["pid", "net", "mnt"].map(namespace).into();
+        self
     }
 
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap()
     }
 
+    /// Of a node that is still there.
     pub fn from_text(text: &str) -> Self {
-        serde_json::from_str(text).unwrap()
+        let remains: Self = serde_json::from_str(text).unwrap();
+        remains.held()
     }
 
     /// The command lines of the processes in the node's namespaces, and of those that hold it from outside.
@@ -52,9 +75,9 @@ impl Remains {
         let mut processes = processes_of(&self.directory);
         for entry in fs::read_dir("/proc").unwrap() {
             let process = entry.unwrap().path();
-            let is_in = |(kind, inode): &(String, u64)| {
-                fs::metadata(process.join("ns").join(kind))
-                    .is_ok_and(|namespace| namespace.ino() == *inode)
+            let is_in = |own: &Namespace| {
+                fs::metadata(process.join("ns").join(own.kind))
+                    .is_ok_and(|namespace| namespace.ino() == own.inode())
             };
             if self.namespaces.iter().any(is_in) {
                 processes.push(
@@ -90,7 +113,7 @@ impl Remains {
         let namespaces: Vec<String> = self
             .namespaces
             .iter()
-            .map(|(kind, inode)| format!("{kind}:[{inode}]"))
+            .map(|own| format!("{}:[{}]", own.kind, own.inode()))
             .collect();
         let directory = self.directory.display().to_string();
         let is_ours = |line: &&str| {

@@ -71,7 +71,8 @@ impl Entrances {
                 if self.first.len() < NAMED {
                     add(&mut self.first, &addresses);
                 } else {
-                    self.more |= !addresses.is_empty();
+                    // Those of another Service may be the same.
+                    self.more |= addresses.iter().any(|one| !self.first.contains(one));
                 }
             }
         }
@@ -279,6 +280,19 @@ mod tests {
         let (after, _) = before.update(world, &[change]);
         assert_eq!(nodes(&after), ["b"]);
         assert_eq!(ready(&after), told);
+    }
+
+    #[test]
+    fn nodes_of_two_services_with_the_same_addresses_are_no_more_than_those_of_one() {
+        let ten = (10..20).map(|index| {
+            let address = format!("10.0.0.{index}");
+            node(&format!("n{index}"), index, &[("InternalIP", &address)])
+        });
+        let other =
+            json!({"metadata": {"name": "other"}, "spec": {"ipFamilies": ["IPv4", "IPv6"]}});
+        let services = [service(json!({})), service(other)];
+        let told = ready(&Snapshot::new(world(ten.chain(services))));
+        assert!(told.message.contains(" 10.0.0.18, 10.0.0.19. "), "{told:?}");
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl Writer for Work {
             },
             () = until(due) => {
                 for (key, since) in self.holds.take_due(Instant::now()) {
-                    self.pending.entry(key).or_insert(since);
+                    let waits = self.pending.entry(key).or_insert(since);
+                    *waits = since.min(*waits);
                 }
             }
         }
@@ -251,6 +252,7 @@ impl Work {
         }
         self.based_on.remove(&key);
         let Some(&State::Watched { version }) = self.inputs.get(&key.kind.into()) else {
+            self.holds.release(&key);
             return;
         };
         let live = world.status(&key);

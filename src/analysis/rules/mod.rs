@@ -193,7 +193,9 @@ pub static RULES: &[Rule] = &[
             &say::SIDECARS_CONFLICT,
             &say::SIDECARS_AMBIGUOUS,
         ],
-        check: Check::Sidecar(selectors::workloads_have_one_sidecar),
+        check: Check::Sidecar(|view, object, report| {
+            selectors::workloads_have_one(view, object, &selectors::SIDECARS, report);
+        }),
     },
     Rule {
         says: &[
@@ -340,7 +342,9 @@ pub static RULES: &[Rule] = &[
             &say::TELEMETRIES_CONFLICT,
             &say::TELEMETRIES_AMBIGUOUS,
         ],
-        check: Check::Telemetry(selectors::workloads_have_one_telemetry),
+        check: Check::Telemetry(|view, object, report| {
+            selectors::workloads_have_one(view, object, &selectors::TELEMETRIES, report);
+        }),
     },
     Rule {
         says: &[&say::NO_TELEMETRY_PROVIDER, &say::DEPRECATED],

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use crate::analysis::diagnoses as say;
 use crate::analysis::message::Diagnosis;
 use crate::analysis::view::View;
-use crate::api::networking::SidecarSpec;
-use crate::api::policies::TelemetrySpec;
 use crate::model::Selecting;
 use crate::world::ObjectKey;
 
@@ -20,7 +18,7 @@ const MOST_RIVALS: usize = 16;
 pub(super) const MOST_PODS: usize = 100;
 
 /// How a kind writes its selector, and what is said of two of its objects.
-struct Words {
+pub(super) struct Words {
     selector: &'static str,
     labels: &'static str,
     /// Both are for all workloads of a namespace.
@@ -30,38 +28,24 @@ struct Words {
 }
 
 /// Istio: IST0101 (selector), IST0110, IST0111.
-pub(super) fn workloads_have_one_sidecar(
-    view: &View<'_>,
-    object: &Inspected<'_, SidecarSpec>,
-    report: &mut Report<'_>,
-) {
-    let words = Words {
-        selector: "workloadSelector",
-        labels: "labels",
-        ambiguous: &say::SIDECARS_AMBIGUOUS,
-        conflict: &say::SIDECARS_CONFLICT,
-    };
-    workloads_have_one(view, object, &words, report);
-}
+pub(super) const SIDECARS: Words = Words {
+    selector: "workloadSelector",
+    labels: "labels",
+    ambiguous: &say::SIDECARS_AMBIGUOUS,
+    conflict: &say::SIDECARS_CONFLICT,
+};
 
 /// Istio: IST0101 (selector), IST0159, IST0160.
-pub(super) fn workloads_have_one_telemetry(
-    view: &View<'_>,
-    object: &Inspected<'_, TelemetrySpec>,
-    report: &mut Report<'_>,
-) {
-    let words = Words {
-        selector: "selector",
-        labels: "matchLabels",
-        ambiguous: &say::TELEMETRIES_AMBIGUOUS,
-        conflict: &say::TELEMETRIES_CONFLICT,
-    };
-    workloads_have_one(view, object, &words, report);
-}
+pub(super) const TELEMETRIES: Words = Words {
+    selector: "selector",
+    labels: "matchLabels",
+    ambiguous: &say::TELEMETRIES_AMBIGUOUS,
+    conflict: &say::TELEMETRIES_CONFLICT,
+};
 
 /// The selector matches a pod of the namespace, and no other object of the kind selects that pod; without a selector it is
 /// the only such object of its namespace.
-fn workloads_have_one<S: Selecting>(
+pub(super) fn workloads_have_one<S: Selecting>(
     view: &View<'_>,
     object: &Inspected<'_, S>,
     words: &Words,

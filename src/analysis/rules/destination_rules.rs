@@ -3,11 +3,13 @@
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::{ClientTLSSettings, ClientTLSmode, DestinationRuleSpec};
+use crate::model::{Service, Visibility};
 
 use super::destinations::unknown_host;
 use super::{Inspected, Report};
 
-/// The host is a service that the object's namespace sees; a wildcard covers at least one. Istio: IST0174.
+/// The host is a service that the object's namespace sees; a wildcard covers at least one. Istio: IST0174, but for a service
+/// of the object's own namespace which others see: they look for rules there.
 pub(super) fn host_exists(
     view: &View<'_>,
     object: &Inspected<'_, DestinationRuleSpec>,
@@ -23,12 +25,29 @@ pub(super) fn host_exists(
         && view.services_below(&host, namespace).next().is_none()
     {
         let hidden = view.any_service(&host);
+        if hidden.is_some_and(|service| is_for_others(view, object, service)) {
+            return;
+        }
         let text = unknown_host(view, object.key, written, &host, hidden, report);
         let message = report.say(&say::UNKNOWN_RULE_HOST, "spec.host", text);
         if let Some(hidden) = hidden {
             message.concerning(&hidden.source);
         }
     }
+}
+
+/// Whether a rule of the service's own namespace is seen by some of those who see the service.
+fn is_for_others(
+    view: &View<'_>,
+    object: &Inspected<'_, DestinationRuleSpec>,
+    service: &Service,
+) -> bool {
+    let namespace = &object.key.namespace;
+    let default = &view.settings().default_destination_rule_export_to;
+    let visibility = Visibility::of(&object.spec.export_to, default, namespace);
+    service.source.namespace == *namespace
+        && object.spec.workload_selector.is_none()
+        && visibility.overlaps(&service.visibility)
 }
 
 /// TLS that the proxy originates names what the server's certificate is verified with. Istio: IST0128, IST0129.

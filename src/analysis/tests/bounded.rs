@@ -293,6 +293,22 @@ fn many_misspelt_hosts_of_one_virtual_service() {
 }
 
 #[test]
+fn many_namespaces_that_see_routes_and_each_define_the_host_for_themselves() {
+    grows_evenly(|count| {
+        let namespaces: Vec<String> = (0..count).map(|i| format!("ns-{i}")).collect();
+        let entry = |namespace: &String| {
+            let spec = json!({"hosts": ["a.example.com"], "exportTo": ["."], "resolution": "DNS",
+                              "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]});
+            object("ServiceEntry", namespace, "a", spec)
+        };
+        let mut objects: Vec<Value> = namespaces.iter().map(entry).collect();
+        let spec = json!({"hosts": ["shop.example.com"], "exportTo": namespaces, "http": to("a.example.com")});
+        objects.push(object("VirtualService", "shop", "shop", spec));
+        objects
+    });
+}
+
+#[test]
 fn many_hosts_and_localities_of_one_object() {
     let hosts: [fn(usize) -> String; 3] = [
         |i| format!("*/h-{i}.example.com"),

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use imbl::shared_ptr::DefaultSharedPtr;
@@ -38,8 +38,9 @@ pub trait Entry {
 pub struct HostIndex<T> {
     /// Mostly a host is looked up as it is, and has one entry.
     entries: GenericHashMap<Host, Entries<T>, RandomState, DefaultSharedPtr>,
-    /// The hosts in order, so that those under a wildcard are neighbours.
-    hosts: OrdSet<Host>,
+    /// The hosts in order, so that those under a wildcard are neighbours; made when the first wildcard asks, since most
+    /// indices of most meshes are never asked.
+    hosts: OnceLock<OrdSet<Host>>,
     /// Those that are wildcards: mostly few, so that what covers a host is found without a search for each level.
     wildcards: OrdSet<Host>,
 }
@@ -150,7 +151,7 @@ impl<T> Default for HostIndex<T> {
     fn default() -> Self {
         HostIndex {
             entries: GenericHashMap::default(),
-            hosts: OrdSet::new(),
+            hosts: OnceLock::new(),
             wildcards: OrdSet::new(),
         }
     }
@@ -201,13 +202,18 @@ impl<T: Entry> HostIndex<T> {
     pub fn below<'a>(&'a self, wildcard: &Host) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let wildcard = wildcard.is_wildcard().then(|| wildcard.clone());
         wildcard.into_iter().flat_map(|wildcard| {
-            let from = self.hosts.range(wildcard.first_below()..);
+            let from = self.in_order().range(wildcard.first_below()..);
             let own = wildcard.clone();
             from.inspect(|_| visit())
                 .take_while(move |host| wildcard.is_beside(host))
                 .filter(move |host| **host != own && own.covers(host))
                 .flat_map(|host| self.exact(host))
         })
+    }
+
+    fn in_order(&self) -> &OrdSet<Host> {
+        self.hosts
+            .get_or_init(|| self.entries.keys().cloned().collect())
     }
 
     /// The entries of the wildcards that cover a host, those of the longest first.
@@ -251,7 +257,9 @@ impl<T: Entry> HostIndex<T> {
             return;
         }
         let host = host.clone();
-        self.hosts.insert(host.clone());
+        if let Some(hosts) = self.hosts.get_mut() {
+            hosts.insert(host.clone());
+        }
         if host.is_wildcard() {
             self.wildcards.insert(host.clone());
         }
@@ -263,7 +271,9 @@ impl<T: Entry> HostIndex<T> {
         let entries = self.entries.get_mut(host);
         if entries.is_some_and(|entries| entries.remove(entry)) {
             self.entries.remove(host);
-            self.hosts.remove(host);
+            if let Some(hosts) = self.hosts.get_mut() {
+                hosts.remove(host);
+            }
             self.wildcards.remove(host);
         }
     }

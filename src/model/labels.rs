@@ -29,11 +29,19 @@ enum Keys {
 }
 
 impl Keys {
-    /// From this one on, in order.
-    fn from(&self, first: ObjectKey) -> impl Iterator<Item = &ObjectKey> {
+    /// Those of a kind, or of a namespace of it, in order; what comes after them follows.
+    fn from<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: Option<&Arc<str>>,
+    ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
         let (one, several) = match self {
-            Keys::One(key) => (Some(key).filter(|key| **key >= first), None),
-            Keys::Several(keys) => (None, Some(keys.range(first..))),
+            Keys::One(key) => (Some(key), None),
+            Keys::Several(keys) => {
+                let namespace = namespace.cloned().unwrap_or_default();
+                let first = ObjectKey::new(kind, namespace, Arc::default());
+                (None, Some(keys.range(first..)))
+            }
         };
         one.into_iter().chain(several.into_iter().flatten())
     }
@@ -85,10 +93,9 @@ impl LabelIndex {
         namespace: Option<&Arc<str>>,
         label: Label,
     ) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
+        let all = self.objects.get(&label);
+        let all = all.map(|keys| keys.from(kind, namespace));
         let namespace = namespace.cloned();
-        let from = namespace.clone().unwrap_or_default();
-        let first = ObjectKey::new(kind, from, Arc::default());
-        let all = self.objects.get(&label).map(|keys| keys.from(first));
         all.into_iter()
             .flatten()
             .inspect(|_| visit())

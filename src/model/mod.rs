@@ -96,34 +96,45 @@ pub struct Model {
 impl Model {
     /// The Model of a whole World.
     pub fn of(world: &World) -> Model {
-        let (of_services, of_routes) = threads::both(
-            world.all::<ServiceSpec>().len() + world.all::<VirtualServiceSpec>().len(),
-            || {
-                let mut model = Model::default();
-                model.fill::<ServiceSpec>(world);
-                model.fill::<ServiceEntrySpec>(world);
-                model.fill::<DestinationRuleSpec>(world);
-                model.fill::<SidecarSpec>(world);
-                model.fill::<TelemetrySpec>(world);
-                model.fill::<PodSpec>(world);
-                model.fill::<DeploymentSpec>(world);
-                model
-            },
-            || {
-                let mut model = Model::default();
-                model.fill::<VirtualServiceSpec>(world);
-                model.fill::<GatewaySpec>(world);
-                model
-            },
+        let objects = Kind::all().map(|kind| world.count(kind)).sum();
+        let services = || {
+            let mut model = Model::default();
+            model.fill::<ServiceSpec>(world);
+            model.fill::<ServiceEntrySpec>(world);
+            model.fill::<SidecarSpec>(world);
+            model.fill::<TelemetrySpec>(world);
+            model
+        };
+        let rules = || {
+            let mut model = Model::default();
+            model.fill::<DestinationRuleSpec>(world);
+            model
+        };
+        let routes = || {
+            let mut model = Model::default();
+            model.fill::<VirtualServiceSpec>(world);
+            model.fill::<GatewaySpec>(world);
+            model
+        };
+        let pods = || {
+            let mut model = Model::default();
+            model.fill::<PodSpec>(world);
+            model.fill::<DeploymentSpec>(world);
+            model
+        };
+        // Each index is filled by one of the four.
+        let ((services, rules), (routes, pods)) = threads::both(
+            objects,
+            || threads::both(objects, services, rules),
+            || threads::both(objects, routes, pods),
         );
-        // Each index is filled by one of the two.
         Model {
-            services: of_services.services,
-            rules: of_services.rules,
-            rules_of: of_services.rules_of,
-            selectors: of_services.selectors,
-            pods: of_services.pods,
-            ..of_routes
+            services: services.services,
+            selectors: services.selectors,
+            rules: rules.rules,
+            rules_of: rules.rules_of,
+            pods: pods.pods,
+            ..routes
         }
     }
 

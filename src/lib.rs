@@ -59,6 +59,7 @@ pub mod kubernetes {
     pub mod lease;
     pub mod removal;
     mod resource;
+    mod shallow;
 
     pub use resource::{Page, Pages, resource};
 

@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     Pages,
     lease::{Election, Leadership, SeizeError, WriteError},
+    shallow::Shallow,
 };
 use crate::{
     analysis::removal::removal_patch,
@@ -511,14 +512,10 @@ impl Removal {
 }
 
 /// Takes what is ours out of one object, which is read first if there is no `patch`; says whether there was anything.
-async fn clear_one(
-    api: &Api<DynamicObject>,
-    name: &str,
-    patch: Option<Value>,
-) -> kube::Result<bool> {
+async fn clear_one(api: &Api<Shallow>, name: &str, patch: Option<Value>) -> kube::Result<bool> {
     let patch = match patch {
         Some(patch) => Some(patch),
-        None => patch_of(&api.get(name).await?),
+        None => patch_of(&api.get(name).await?.0),
     };
     let Some(patch) = patch else {
         return Ok(false);

@@ -5,6 +5,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta},
 };
 
+use super::shallow::Shallow;
 use crate::api::kind::Kind;
 
 /// Objects of one answer.
@@ -31,7 +32,7 @@ pub struct Pages {
 pub struct Page {
     /// Their kind, in the version that they are listed in.
     pub resource: ApiResource,
-    /// The objects.
+    /// The objects, without what is nested too deeply.
     pub objects: Vec<DynamicObject>,
 }
 
@@ -61,7 +62,7 @@ impl Pages {
     pub async fn next(&mut self) -> kube::Result<Option<Page>> {
         while let Some(version) = self.versions.first().filter(|_| !self.ended) {
             let resource = resource(self.kind, version);
-            let api: Api<DynamicObject> = match &self.namespace {
+            let api: Api<Shallow> = match &self.namespace {
                 Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
                 None => Api::all_with(self.client.clone(), &resource),
             };
@@ -81,10 +82,11 @@ impl Pages {
                 api_version: resource.api_version.clone(),
                 kind: resource.kind.clone(),
             };
-            let mut objects = list.items;
-            for object in &mut objects {
-                object.types = Some(types.clone());
-            }
+            let named = |Shallow(object)| DynamicObject {
+                types: Some(types.clone()),
+                ..object
+            };
+            let objects = list.items.into_iter().map(named).collect();
             return Ok(Some(Page { resource, objects }));
         }
         Ok(None)

@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use super::{
     lease::{Leadership, WriteError},
     resource,
     retries::Retries,
+    shallow::Shallow,
     watch::{State, States},
     writer::{self, Writer},
 };
@@ -359,7 +360,7 @@ impl Work {
 
 /// One status write, ready to go.
 struct Write {
-    api: Api<DynamicObject>,
+    api: Api<Shallow>,
     params: PatchParams,
     patch: Value,
     leadership: Leadership,

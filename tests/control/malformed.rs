@@ -48,7 +48,7 @@ fn hosts(hosts: Value) -> Value {
 }
 
 /// A value that is nested deeper than JSON parsers like.
-fn deep(levels: usize) -> Value {
+pub fn deep(levels: usize) -> Value {
     (0..levels).fold(json!("bottom"), |inner, _| json!({ "a": inner }))
 }
 
@@ -346,6 +346,7 @@ fn whatever_a_foreign_schema_lets_through_is_told_and_harms_no_other_object() {
     is_ready("deep-before");
     nested("deep-after");
     is_ready("deep-after");
+    assert_eq!(daemon.metric("outrigger_status_failures_total"), 0.0);
     cluster
         .kubectl(&[
             "delete",

@@ -4,18 +4,33 @@ use std::process::{Command, Output};
 
 use outrigger_e2e::cluster::Cluster as _;
 use outrigger_e2e::wait;
+use serde_json::json;
 
 use super::daemon::Daemon;
+use super::malformed;
 use super::*;
 
 const FOREIGN: &str = r#"{"status":{"conditions":[{"type":"example.com/Seen","status":"True","reason":"Seen","message":"",
     "lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
 
-/// A namespace whose rule and route have a status; somebody else had written into that of the route before.
+/// An EnvoyFilter that is nested deeper than JSON parsers like: it must not hide others, nor keep its own status.
+fn nested(ns: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "metadata": { "name": "nested", "namespace": ns },
+        "spec": { "configPatches": [{
+            "applyTo": "CLUSTER",
+            "patch": { "operation": "MERGE", "value": malformed::deep(200) },
+        }] },
+    })
+}
+
+/// A namespace whose rule, route and filter have a status; somebody else had written into that of the route before.
 fn written(installed: &Installed, ns: &str, daemon: impl FnOnce() -> Vec<Daemon>) -> Vec<Daemon> {
     let cluster = &installed.cluster;
     cluster.create_namespace(ns).unwrap();
     cluster.apply(&reviews(ns, "v4")).unwrap();
+    cluster.apply(&nested(ns).to_string()).unwrap();
     let patch = ["patch", "virtualservice/reviews", "-n", ns, "--type=merge"];
     let status = ["--subresource=status", "-p", FOREIGN];
     cluster.kubectl(&[&patch[..], &status].concat()).unwrap();
@@ -25,7 +40,24 @@ fn written(installed: &Installed, ns: &str, daemon: impl FnOnce() -> Vec<Daemon>
         let object = format!("{object}/reviews");
         wait_for_ready_within(RECOVERY, cluster, ns, &object, ready);
     }
+    wait::until(RECOVERY, "the status of the filter", || {
+        let status = status_of_nested(cluster, ns);
+        (!status.is_empty()).then_some(()).ok_or(status)
+    })
+    .unwrap();
     daemons
+}
+
+/// The status as text: the object is nested too deeply to be read.
+fn status_of_nested(cluster: &ControlPlane, ns: &str) -> String {
+    let status = [
+        "get",
+        "envoyfilter/nested",
+        "-n",
+        ns,
+        "-o=jsonpath={.status}",
+    ];
+    cluster.kubectl(&status).unwrap()
 }
 
 /// The Lease is not given back after a removal; other tests need not wait until it expires.
@@ -43,6 +75,7 @@ fn assert_only_foreign_is_left(cluster: &ControlPlane, ns: &str) {
     assert_eq!(conditions.len(), 1, "{status}");
     assert_eq!(conditions[0]["type"], "example.com/Seen");
     assert_eq!(status.as_object().unwrap().len(), 1, "{status}");
+    assert_eq!(status_of_nested(cluster, ns), "");
 }
 
 /// What the chart's Job runs, with the rights that it has.

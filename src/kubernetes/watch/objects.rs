@@ -1,6 +1,6 @@
 //! Objects as they come in: read whatever they hold, and passed on in one form.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -9,19 +9,10 @@ use kube::{
     core::DynamicResourceScope,
     runtime::watcher::{self, Event},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Number, Value};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::{Map, Value};
 
-use crate::{api::kind::Kind, world::ObjectKey};
-
-/// How many levels of an object are read. The JSON parser ends at 128, with an error for the whole list that the object
-/// is in: one object of a lax schema would hide all others of its kind.
-const DEPTH: usize = 100;
-/// What stands for what is nested deeper.
-const TOO_DEEP: &str = "nested too deeply to be read";
+use crate::{api::kind::Kind, kubernetes::shallow::bounded, world::ObjectKey};
 
 /// One object of a list or an event.
 #[derive(Debug, Clone)]
@@ -101,78 +92,10 @@ impl Resource for Incoming {
 
 impl<'de> Deserialize<'de> for Incoming {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Bounded(DEPTH).deserialize(deserializer)? {
+        match bounded(deserializer)? {
             Value::Object(members) => Ok(Self::new(members)),
             _ => Err(D::Error::custom("not an object")),
         }
-    }
-}
-
-/// A value of which so many levels are read.
-struct Bounded(usize);
-
-impl<'de> DeserializeSeed<'de> for Bounded {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.0 == 0 {
-            // Skipped without recursion.
-            IgnoredAny::deserialize(deserializer)?;
-            return Ok(TOO_DEEP.into());
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Bounded {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Bounded(self.0 - 1))? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            map.insert(name, members.next_value_seed(Bounded(self.0 - 1))?);
-        }
-        Ok(Value::Object(map))
     }
 }
 
@@ -201,6 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kubernetes::shallow::TOO_DEEP;
 
     fn types() -> TypeMeta {
         TypeMeta {

@@ -250,6 +250,39 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Evaluates an expression with `$spec` standing for the type of one of [Istio's kinds](Kind::ISTIO); the arms that follow
+/// are for the others, and may do the same with a type of theirs: `with!(type)`.
+macro_rules! on_istio_kind {
+    ($kind:expr, $spec:ident => $body:expr, $($others:tt)*) => {{
+        use $crate::api::{kind::Kind, networking, policies};
+        macro_rules! with {
+            ($type:ty) => {{
+                type $spec = $type;
+                $body
+            }};
+        }
+        match $kind {
+            Kind::VirtualService => with!(networking::VirtualServiceSpec),
+            Kind::DestinationRule => with!(networking::DestinationRuleSpec),
+            Kind::Gateway => with!(networking::GatewaySpec),
+            Kind::ServiceEntry => with!(networking::ServiceEntrySpec),
+            Kind::Sidecar => with!(networking::SidecarSpec),
+            Kind::WorkloadEntry => with!(networking::WorkloadEntrySpec),
+            Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
+            Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
+            Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
+            Kind::AuthorizationPolicy => with!(policies::AuthorizationPolicySpec),
+            Kind::PeerAuthentication => with!(policies::PeerAuthenticationSpec),
+            Kind::RequestAuthentication => with!(policies::RequestAuthenticationSpec),
+            Kind::Telemetry => with!(policies::TelemetrySpec),
+            Kind::WasmPlugin => with!(policies::WasmPluginSpec),
+            Kind::TrafficExtension => with!(policies::TrafficExtensionSpec),
+            $($others)*
+        }
+    }};
+}
+pub(crate) use on_istio_kind;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,32 +106,10 @@ stores! {
 /// Evaluates an expression with `$spec` standing for the type that belongs to a kind known only at run time.
 macro_rules! on_store {
     ($kind:expr, $spec:ident => $body:expr) => {{
-        use crate::api::kind::Kind;
-        use crate::api::networking;
-        use crate::api::policies;
-        use crate::world;
-        macro_rules! with {
-            ($type:ty) => {{
-                type $spec = $type;
-                $body
-            }};
-        }
-        match $kind {
-            Kind::VirtualService => with!(networking::VirtualServiceSpec),
-            Kind::DestinationRule => with!(networking::DestinationRuleSpec),
-            Kind::Gateway => with!(networking::GatewaySpec),
-            Kind::ServiceEntry => with!(networking::ServiceEntrySpec),
-            Kind::Sidecar => with!(networking::SidecarSpec),
-            Kind::WorkloadEntry => with!(networking::WorkloadEntrySpec),
-            Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
-            Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
-            Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
-            Kind::AuthorizationPolicy => with!(policies::AuthorizationPolicySpec),
-            Kind::PeerAuthentication => with!(policies::PeerAuthenticationSpec),
-            Kind::RequestAuthentication => with!(policies::RequestAuthenticationSpec),
-            Kind::Telemetry => with!(policies::TelemetrySpec),
-            Kind::WasmPlugin => with!(policies::WasmPluginSpec),
-            Kind::TrafficExtension => with!(policies::TrafficExtensionSpec),
+        use $crate::world;
+        $crate::api::kind::on_istio_kind!(
+            $kind,
+            $spec => $body,
             Kind::Service => with!(world::ServiceSpec),
             Kind::Namespace => with!(world::NamespaceSpec),
             Kind::Pod => with!(world::PodSpec),
@@ -147,7 +125,7 @@ macro_rules! on_store {
             Kind::KubernetesGateway => with!(world::KubernetesGatewaySpec),
             Kind::HttpRoute => with!(world::HttpRouteSpec),
             Kind::GrpcRoute => with!(world::GrpcRouteSpec),
-        }
+        )
     }};
 }
 pub(crate) use on_store;

@@ -1,9 +1,9 @@
 //! Whether an object can be read, and is valid in itself.
 
 use crate::analysis::diagnoses as say;
-use crate::analysis::validation::{self, on_istio_kind};
+use crate::analysis::validation;
 use crate::analysis::view::View;
-use crate::api::kind::Kind;
+use crate::api::kind::on_istio_kind;
 use crate::world::{ObjectKey, on_store};
 
 use super::Report;
@@ -13,7 +13,7 @@ pub(super) fn objects_are_valid(view: &View<'_>, key: &ObjectKey, report: &mut R
     let messages = on_istio_kind!(
         key.kind,
         Spec => view.object::<Spec>(key).map(|object| validation::check(key, object)).unwrap_or_default(),
-        Vec::new()
+        _ => Vec::new()
     );
     report.messages.extend(messages);
     if key.kind.has_status() {

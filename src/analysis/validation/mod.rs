@@ -34,7 +34,7 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::api::kind::Kind;
+use crate::api::kind::{Kind, on_istio_kind};
 use crate::api::metadata::Metadata;
 use crate::api::networking::DecodeError;
 use crate::world::{Content, Object, ObjectKey};
@@ -44,38 +44,6 @@ use super::message::{Diagnosis, Message};
 
 pub(super) use protocol::Protocol;
 pub use report::{Field, Finding, Problem, Report};
-
-/// Evaluates an expression with `$spec` standing for the type of one of Istio's kinds, or another for other kinds.
-macro_rules! on_istio_kind {
-    ($kind:expr, $spec:ident => $body:expr, $other:expr) => {{
-        use crate::api::{networking, policies};
-        macro_rules! with {
-            ($type:ty) => {{
-                type $spec = $type;
-                $body
-            }};
-        }
-        match $kind {
-            Kind::VirtualService => with!(networking::VirtualServiceSpec),
-            Kind::DestinationRule => with!(networking::DestinationRuleSpec),
-            Kind::Gateway => with!(networking::GatewaySpec),
-            Kind::ServiceEntry => with!(networking::ServiceEntrySpec),
-            Kind::Sidecar => with!(networking::SidecarSpec),
-            Kind::WorkloadEntry => with!(networking::WorkloadEntrySpec),
-            Kind::WorkloadGroup => with!(networking::WorkloadGroupSpec),
-            Kind::ProxyConfig => with!(networking::ProxyConfigSpec),
-            Kind::EnvoyFilter => with!(networking::EnvoyFilterSpec),
-            Kind::AuthorizationPolicy => with!(policies::AuthorizationPolicySpec),
-            Kind::PeerAuthentication => with!(policies::PeerAuthenticationSpec),
-            Kind::RequestAuthentication => with!(policies::RequestAuthenticationSpec),
-            Kind::Telemetry => with!(policies::TelemetrySpec),
-            Kind::WasmPlugin => with!(policies::WasmPluginSpec),
-            Kind::TrafficExtension => with!(policies::TrafficExtensionSpec),
-            _ => $other,
-        }
-    }};
-}
-pub(super) use on_istio_kind;
 
 /// A spec that can be checked in itself.
 pub trait Validate {
@@ -104,7 +72,7 @@ pub fn validate(object: &Value) -> Vec<Message> {
     let text = |name: &str| object[name].as_str().unwrap_or_default();
     match Kind::of(text("apiVersion"), text("kind")) {
         Some(kind) => {
-            on_istio_kind!(kind, Spec => check(&ObjectKey::of(kind, object), &Object::<Spec>::read(object)), Vec::new())
+            on_istio_kind!(kind, Spec => check(&ObjectKey::of(kind, object), &Object::<Spec>::read(object)), _ => Vec::new())
         }
         None => Vec::new(),
     }

@@ -208,7 +208,7 @@ diagnoses! {
     CREDENTIAL_WITHOUT_KEY = "ORG0016" "GatewayCredentialWithoutKey", Error, ResolvedRefs, "CredentialWithoutKey",
         effect: "Envoy refuses the pair: connections to the port fail in the TLS handshake.",
         cure: "Put the private key there that the certificate was issued for, unencrypted, in PEM.";
-    /// A DestinationRule for a service that does not exist, or that its namespace cannot see.
+    /// A DestinationRule for a service that does not exist, or that neither its namespace nor clients who look for rules there can see.
     UNKNOWN_RULE_HOST = "IST0174" "UnknownDestinationRuleHost", Warning, ResolvedRefs, "HostNotFound",
         effect: "The rule applies to no request.",
         cure: "Correct the host, or create the Service or ServiceEntry.";

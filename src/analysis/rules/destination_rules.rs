@@ -3,13 +3,13 @@
 use crate::analysis::diagnoses as say;
 use crate::analysis::view::View;
 use crate::api::networking::{ClientTLSSettings, ClientTLSmode, DestinationRuleSpec};
-use crate::model::{Service, Visibility};
+use crate::model::{Host, Visibility};
 
 use super::destinations::unknown_host;
 use super::{Inspected, Report};
 
 /// The host is a service that the object's namespace sees; a wildcard covers at least one. Istio: IST0174, but for a service
-/// of the object's own namespace which others see: they look for rules there.
+/// of the object's own namespace which others see: they look for rules there, as all do in the root namespace.
 pub(super) fn host_exists(
     view: &View<'_>,
     object: &Inspected<'_, DestinationRuleSpec>,
@@ -24,10 +24,10 @@ pub(super) fn host_exists(
     if view.services(&host, [namespace]).is_empty()
         && view.services_below(&host, namespace).next().is_none()
     {
-        let hidden = view.any_service(&host);
-        if hidden.is_some_and(|service| is_for_others(view, object, service)) {
+        if is_for_others(view, object, &host) {
             return;
         }
+        let hidden = view.any_service(&host);
         let text = unknown_host(view, object.key, written, &host, hidden, report);
         let message = report.say(&say::UNKNOWN_RULE_HOST, "spec.host", text);
         if let Some(hidden) = hidden {
@@ -36,18 +36,22 @@ pub(super) fn host_exists(
     }
 }
 
-/// Whether a rule of the service's own namespace is seen by some of those who see the service.
+/// Whether some who see a service that the rule's namespace does not see look for rules there, and see this one.
 fn is_for_others(
     view: &View<'_>,
     object: &Inspected<'_, DestinationRuleSpec>,
-    service: &Service,
+    host: &Host,
 ) -> bool {
     let namespace = &object.key.namespace;
-    let default = &view.settings().default_destination_rule_export_to;
+    let settings = view.settings();
+    let default = &settings.default_destination_rule_export_to;
     let visibility = Visibility::of(&object.spec.export_to, default, namespace);
-    service.source.namespace == *namespace
-        && object.spec.workload_selector.is_none()
-        && visibility.overlaps(&service.visibility)
+    let is_root = **namespace == *settings.root_namespace;
+    object.spec.workload_selector.is_none()
+        && view.limited_services(host).any(|service| {
+            let is_looked_for = is_root || service.source.namespace == *namespace;
+            is_looked_for && visibility.overlaps(&service.visibility)
+        })
 }
 
 /// TLS that the proxy originates names what the server's certificate is verified with. Istio: IST0128, IST0129.

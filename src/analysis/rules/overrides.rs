@@ -63,14 +63,14 @@ pub(super) fn rules_of_a_host_agree(
     let named: Vec<Arc<str>> = named.map(|client| client.as_str().into()).collect();
     // The clients may see a service that the rule's own namespace does not.
     let services = view.services(&host, named.iter().chain([namespace]));
-    let mut of_services = services.iter().map(|service| &service.source.namespace);
-    if **namespace == *root || of_services.any(|other| other == namespace) {
+    let known = services.first().copied();
+    let known = known.or_else(|| view.any_service(&host));
+    let hidden = view.limited_services(&host);
+    let mut of_services = services.iter().copied().chain(hidden);
+    if **namespace == *root || of_services.any(|one| one.source.namespace == *namespace) {
         hidden_by_others(view, own, &clients, report);
     } else if services.len() < MOST_SERVICES
-        && let Some(service) = services
-            .first()
-            .copied()
-            .or_else(|| view.any_service(&host))
+        && let Some(service) = known
     {
         out_of_reach(object, service, &others, report);
     }

@@ -1,11 +1,11 @@
 //! Where a gateway is reached from outside of the cluster: at its load balancers, else at the nodes' own addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use crate::api::text::enumeration;
 use crate::gateway::Exposure;
-use crate::world::{NodeAddress, NodeSpec, ObjectKey, ServiceSpec};
+use crate::world::{NodeAddress, NodeSpec, ObjectKey, ServiceSpec, World};
 
 use super::view::View;
 
@@ -21,96 +21,166 @@ pub struct Entrances {
     /// Addresses of nodes, the oldest node first: those that take traffic for the node ports of a Service without the
     /// address of a load balancer.
     pub nodes: Vec<String>,
-    /// The Services of which only nodes with a pod take traffic (`externalTrafficPolicy: Local`).
-    local: Vec<ObjectKey>,
-    /// The first nodes of the other Services.
-    first: Vec<String>,
-    more: bool,
 }
 
 impl Entrances {
-    pub(super) fn of(view: &View<'_>, exposed: &[Exposure]) -> Entrances {
+    pub(super) fn of<'a>(view: &View<'a>, world: &World, exposed: &'a [Exposure]) -> Entrances {
+        let ways = Ways::of(view, exposed);
+        let mut nodes = Unique::default();
+        let oldest = oldest_first(world);
+        for families in &ways.everywhere {
+            for (_, node) in &oldest {
+                nodes.add(best(node, families));
+            }
+        }
+        for (key, service) in &ways.local {
+            let names = nodes_of_pods(view, key, service);
+            for (node, spec) in &oldest {
+                if names.contains(&*node.name) {
+                    nodes.add(best(spec, &service.ip_families));
+                }
+            }
+        }
+        Entrances {
+            load_balancers: ways.load_balancers.list,
+            nodes: nodes.list,
+        }
+    }
+}
+
+/// The same for the message of a condition. Where pods run is not said: it would change with each of their restarts.
+pub(super) fn sentences<'a>(view: &View<'a>, exposed: &'a [Exposure]) -> Vec<String> {
+    let ways = Ways::of(view, exposed);
+    let mut sentences = Vec::new();
+    if !ways.load_balancers.list.is_empty() {
+        let addresses = enumeration(&ways.load_balancers.list);
+        sentences.push(format!("Addresses: {addresses}."));
+    }
+    let mut nodes = Unique::default();
+    let mut has_more = false;
+    for families in &ways.everywhere {
+        let first = view.first_nodes().of_families(families);
+        nodes.add(first.addresses.iter().cloned());
+        has_more |= first.has_more;
+    }
+    if !nodes.list.is_empty() {
+        let more = if has_more { " and more" } else { "" };
+        sentences.push(format!("Nodes: {}{more}.", enumeration(&nodes.list)));
+    }
+    if !ways.local.is_empty() {
+        let names = ways.local.iter().map(|(key, _)| key.qualified_name());
+        sentences.push(format!(
+            "Nodes: those that run a pod of Service {} (externalTrafficPolicy: Local).",
+            enumeration(names)
+        ));
+    }
+    sentences
+}
+
+/// How the Services of a Gateway are reached.
+#[derive(Default)]
+struct Ways<'a> {
+    load_balancers: Unique,
+    /// The families of the Services that have node ports on every node.
+    everywhere: BTreeSet<&'a [String]>,
+    /// The Services of which only nodes with a pod take traffic (`externalTrafficPolicy: Local`).
+    local: Vec<(&'a ObjectKey, &'a ServiceSpec)>,
+}
+
+impl<'a> Ways<'a> {
+    fn of(view: &View<'a>, exposed: &'a [Exposure]) -> Ways<'a> {
         let mut has_node_port: BTreeMap<&ObjectKey, bool> = BTreeMap::new();
         for at in exposed {
             *has_node_port.entry(&at.service).or_default() |= at.node_port.is_some();
         }
-        let mut entrances = Entrances::default();
-        let mut everywhere: BTreeSet<&[String]> = BTreeSet::new();
-        let mut on_some = Vec::new();
+        let mut ways = Ways::default();
         for (key, has_node_port) in has_node_port {
             let object = view.object::<ServiceSpec>(key);
             let Some(service) = object.and_then(|object| object.spec()) else {
                 continue;
             };
             if !service.load_balancer.is_empty() {
-                add(&mut entrances.load_balancers, &service.load_balancer);
+                ways.load_balancers
+                    .add(service.load_balancer.iter().cloned());
             } else if has_node_port && service.external_traffic_policy == "Local" {
-                entrances.local.push(key.clone());
-                on_some.push((&*service.ip_families, nodes_of_pods(view, key, service)));
+                ways.local.push((key, service));
             } else if has_node_port {
-                everywhere.insert(&service.ip_families);
+                ways.everywhere.insert(&service.ip_families);
             }
         }
-        if !everywhere.is_empty() || !on_some.is_empty() {
-            entrances.add_nodes(&oldest_first(view), &everywhere, &on_some);
-        }
-        entrances
-    }
-
-    /// Adds nodes for Services of these families that have node ports on every node, and for those that have them on some.
-    fn add_nodes(
-        &mut self,
-        nodes: &[(&ObjectKey, &NodeSpec)],
-        everywhere: &BTreeSet<&[String]>,
-        on_some: &[(&[String], BTreeSet<&str>)],
-    ) {
-        for families in everywhere {
-            for (_, node) in nodes {
-                let addresses = best(node, families);
-                add(&mut self.nodes, &addresses);
-                if self.first.len() < NAMED {
-                    add(&mut self.first, &addresses);
-                } else {
-                    // Those of another Service may be the same.
-                    self.more |= addresses.iter().any(|one| !self.first.contains(one));
-                }
-            }
-        }
-        for (families, names) in on_some {
-            for (key, node) in nodes {
-                if names.contains(&*key.name) {
-                    add(&mut self.nodes, &best(node, families));
-                }
-            }
-        }
-    }
-
-    /// For the message of a condition. Where pods run is not said: it would change with each of their restarts.
-    pub(super) fn sentences(&self) -> Vec<String> {
-        let mut sentences = Vec::new();
-        if !self.load_balancers.is_empty() {
-            sentences.push(format!("Addresses: {}.", enumeration(&self.load_balancers)));
-        }
-        if !self.first.is_empty() {
-            let more = if self.more { " and more" } else { "" };
-            sentences.push(format!("Nodes: {}{more}.", enumeration(&self.first)));
-        }
-        if !self.local.is_empty() {
-            let names = self.local.iter().map(ObjectKey::qualified_name);
-            sentences.push(format!(
-                "Nodes: those that run a pod of Service {} (externalTrafficPolicy: Local).",
-                enumeration(names)
-            ));
-        }
-        sentences
+        ways
     }
 }
 
-/// Appends what is not there yet.
-fn add(all: &mut Vec<String>, more: &[String]) {
-    for address in more {
-        if !all.contains(address) {
-            all.push(address.clone());
+/// A list in which everything is once.
+#[derive(Default)]
+struct Unique {
+    list: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl Unique {
+    fn add(&mut self, more: impl IntoIterator<Item = String>) {
+        for one in more {
+            if self.known.insert(one.clone()) {
+                self.list.push(one);
+            }
+        }
+    }
+}
+
+/// The addresses of the oldest nodes, for each choice of families that a Service can have: made once for all Gateways, and
+/// mostly the same when a node comes, changes or goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FirstNodes {
+    any: First,
+    v4: First,
+    v6: First,
+    both: First,
+}
+
+/// The addresses of the oldest nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct First {
+    addresses: Vec<String>,
+    /// Whether other nodes have others.
+    has_more: bool,
+}
+
+impl FirstNodes {
+    pub(super) fn of(world: &World) -> FirstNodes {
+        let nodes = oldest_first(world);
+        let [v4, v6] = ["IPv4", "IPv6"].map(str::to_owned);
+        FirstNodes {
+            any: First::of(&nodes, &[]),
+            both: First::of(&nodes, &[v4.clone(), v6.clone()]),
+            v4: First::of(&nodes, &[v4]),
+            v6: First::of(&nodes, &[v6]),
+        }
+    }
+
+    fn of_families(&self, families: &[String]) -> &First {
+        let has = |family: &str| families.iter().any(|one| one == family);
+        match (has("IPv4"), has("IPv6")) {
+            (true, true) => &self.both,
+            (true, false) => &self.v4,
+            (false, true) => &self.v6,
+            (false, false) => &self.any,
+        }
+    }
+}
+
+impl First {
+    fn of(nodes: &[(&ObjectKey, &NodeSpec)], families: &[String]) -> First {
+        let addresses = nodes.iter().map(|(_, node)| best(node, families));
+        let mut addresses = addresses.filter(|addresses| !addresses.is_empty());
+        let mut first = Unique::default();
+        for of_node in addresses.by_ref().take(NAMED) {
+            first.add(of_node);
+        }
+        First {
+            has_more: addresses.flatten().any(|one| !first.known.contains(&one)),
+            addresses: first.list,
         }
     }
 }
@@ -129,8 +199,8 @@ fn nodes_of_pods<'a>(view: &View<'a>, key: &ObjectKey, service: &ServiceSpec) ->
 }
 
 /// All nodes, by age and name.
-fn oldest_first<'a>(view: &View<'a>) -> Vec<(&'a ObjectKey, &'a NodeSpec)> {
-    let mut nodes: Vec<_> = view.all::<NodeSpec>().collect();
+fn oldest_first(world: &World) -> Vec<(&ObjectKey, &NodeSpec)> {
+    let mut nodes: Vec<_> = world.all::<NodeSpec>().iter().collect();
     nodes.sort_by_key(|(key, node)| (node.meta.created, *key));
     nodes
         .into_iter()

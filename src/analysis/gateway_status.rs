@@ -7,7 +7,7 @@ use crate::world::ObjectKey;
 
 use super::attachments::{self, Attached};
 use super::credentials::{self, Credential};
-use super::entrances::Entrances;
+use super::entrances::{self, Entrances};
 use super::snapshot::Snapshot;
 use super::view::View;
 
@@ -41,11 +41,7 @@ pub struct ServerStatus {
 impl GatewayStatus {
     /// Looks at a Gateway; `None` when it is not there or does not decode.
     pub fn of(snapshot: &Snapshot, key: &ObjectKey) -> Option<GatewayStatus> {
-        let view = View::new(snapshot.world(), snapshot.model(), snapshot.ports());
-        Self::seen(&view, key)
-    }
-
-    pub(super) fn seen(view: &View<'_>, key: &ObjectKey) -> Option<GatewayStatus> {
+        let view = &snapshot.view();
         let spec = view.object::<GatewaySpec>(key)?.spec()?;
         let exposed = view.exposures(key);
         let credentials = credentials::of_gateway(view, key, spec);
@@ -64,46 +60,47 @@ impl GatewayStatus {
         });
         Some(GatewayStatus {
             key: key.clone(),
-            entrances: Entrances::of(view, exposed),
+            entrances: Entrances::of(view, snapshot.world(), exposed),
             servers: servers.collect(),
         })
     }
+}
 
-    /// For the message of a condition: the addresses, and what is bound to which server. The same words for as long as
-    /// that stays.
-    pub(super) fn summary(&self) -> String {
-        let mut sentences = self.entrances.sentences();
-        for server in self.servers.iter().take(NAMED) {
-            sentences.push(format!(
-                "{}: {}.",
-                server.title(),
-                server.attached.summary()
-            ));
-        }
-        match self.servers.len().saturating_sub(NAMED) {
-            0 => {}
-            more => sentences.push(format!("And {more} more servers.")),
-        }
-        sentences.join(" ")
+/// What is known of a Gateway, for the message of a condition: the addresses, and what is bound to which server. The same
+/// words for as long as that stays; `None` when it is not there or does not decode.
+pub(super) fn summary(view: &View<'_>, key: &ObjectKey) -> Option<String> {
+    let spec = view.object::<GatewaySpec>(key)?.spec()?;
+    let mut sentences = entrances::sentences(view, view.exposures(key));
+    let attached = attachments::of_gateway(view, key, spec);
+    for (server, attached) in spec.servers.iter().zip(attached).take(NAMED) {
+        sentences.push(format!("{}: {}.", title(server), attached.summary()));
+    }
+    match spec.servers.len().saturating_sub(NAMED) {
+        0 => {}
+        more => sentences.push(format!("And {more} more servers.")),
+    }
+    Some(sentences.join(" "))
+}
+
+/// The server's name, or its port's, with the port.
+fn title(server: &Server) -> String {
+    let number = server.port.as_ref().map_or(0, |port| port.number);
+    format!("Server {} ({number})", name(server))
+}
+
+fn name(server: &Server) -> &str {
+    let port_name = server.port.as_ref().map_or("", |port| &port.name);
+    if server.name.is_empty() {
+        port_name
+    } else {
+        &server.name
     }
 }
 
 impl ServerStatus {
-    /// The server's name, or its port's, with the port.
-    fn title(&self) -> String {
-        let port = self.server.port.as_ref();
-        let number = port.map_or(0, |port| port.number);
-        format!("Server {} ({number})", self.name())
-    }
-
     /// The server's name, or its port's.
     pub fn name(&self) -> &str {
-        let port_name = self.server.port.as_ref().map_or("", |port| &port.name);
-        if self.server.name.is_empty() {
-            port_name
-        } else {
-            &self.server.name
-        }
+        name(&self.server)
     }
 }
 

@@ -13,7 +13,8 @@ use crate::world::{Change, ObjectKey, World};
 
 use super::conditions::Condition;
 use super::dependents::{Dependents, Edit, Looks};
-use super::gateway_status::GatewayStatus;
+use super::entrances::FirstNodes;
+use super::gateway_status;
 use super::message::Message;
 use super::rules;
 use super::standing;
@@ -32,6 +33,7 @@ pub struct Snapshot {
     /// Made when the first change comes: what is looked at once, as files are, needs none.
     dependents: OnceLock<Dependents>,
     ports: Arc<gateway::Plan>,
+    first_nodes: Arc<FirstNodes>,
 }
 
 /// What is said about one object, and what was looked at to say it.
@@ -60,6 +62,7 @@ impl Snapshot {
         let mut snapshot = Snapshot {
             model: Arc::new(Model::of(&world)),
             ports: Arc::new(gateway::plan(&world)),
+            first_nodes: Arc::new(FirstNodes::of(&world)),
             world,
             ..Snapshot::default()
         };
@@ -92,6 +95,10 @@ impl Snapshot {
         let (snapshot, mut concerned) = self.advance(world, content);
         concerned.extend(changes.iter().map(|change| change.key.clone()));
         (snapshot, concerned.into_iter().collect())
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View::new(&self.world, &self.model, &self.ports, &self.first_nodes)
     }
 
     /// The objects.
@@ -182,6 +189,10 @@ impl Snapshot {
             Some(ports) => Arc::new(ports),
             None => Arc::clone(&self.ports),
         };
+        let first_nodes = match changed.iter().any(|key| key.kind == Kind::Node) {
+            true => Arc::new(FirstNodes::of(&world)),
+            false => Arc::clone(&self.first_nodes),
+        };
         let exposed_otherwise: Vec<ObjectKey> = ports.differing(&self.ports).cloned().collect();
         let mut concerned = changed;
         concerned.extend(exposed_otherwise.iter().cloned());
@@ -192,6 +203,8 @@ impl Snapshot {
         for subject in touched.into_iter().chain(unchanged) {
             match subject {
                 Subject::Existence(kind) => concerned.extend(self.asking_for_any(kind)),
+                // Who looks at all of them sees no more than that.
+                Subject::Kind(Kind::Node) if first_nodes == self.first_nodes => {}
                 subject => self.dependents().collect(&subject, &mut concerned),
             }
         }
@@ -199,6 +212,7 @@ impl Snapshot {
             world,
             model: Arc::new(model),
             ports,
+            first_nodes,
             ..self.clone()
         };
         let mut differing = next.judge(concerned);
@@ -266,7 +280,7 @@ impl Snapshot {
 
 /// Runs the rules on one object of a Snapshot's World.
 fn verdict(snapshot: &Snapshot, key: &ObjectKey, object: &dyn Any) -> Verdict {
-    let view = View::new(&snapshot.world, &snapshot.model, &snapshot.ports).of(key, object);
+    let view = snapshot.view().of(key, object);
     let mut messages = rules::run(&view, key);
     messages.sort();
     messages.dedup();
@@ -276,7 +290,7 @@ fn verdict(snapshot: &Snapshot, key: &ObjectKey, object: &dyn Any) -> Verdict {
         suppression::split(messages, snapshot.world.metadata(key))
     };
     let summary = match key.kind {
-        Kind::Gateway => GatewayStatus::seen(&view, key).map(|status| status.summary()),
+        Kind::Gateway => gateway_status::summary(&view, key),
         _ => None,
     };
     Verdict {

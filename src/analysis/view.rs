@@ -18,12 +18,14 @@ use crate::world::{
 };
 
 use super::dependents::Looks;
+use super::entrances::FirstNodes;
 
 /// The only access of rules to other objects.
 pub struct View<'a> {
     world: &'a World,
     model: &'a Model,
     ports: &'a Plan,
+    first_nodes: &'a FirstNodes,
     /// The object that is judged, with what is stored of it: an [`Arc`] of an [`Object`].
     own: Option<(&'a ObjectKey, &'a dyn Any)>,
     /// The first hosts that were resolved in its namespace: every rule asks for the same ones.
@@ -62,11 +64,17 @@ fn has_all(labels: &BTreeMap<String, String>, wanted: &[Pair<'_>]) -> bool {
 pub type Found<'a, T> = Vec<&'a Arc<T>>;
 
 impl<'a> View<'a> {
-    pub(super) fn new(world: &'a World, model: &'a Model, ports: &'a Plan) -> View<'a> {
+    pub(super) fn new(
+        world: &'a World,
+        model: &'a Model,
+        ports: &'a Plan,
+        first_nodes: &'a FirstNodes,
+    ) -> View<'a> {
         View {
             world,
             model,
             ports,
+            first_nodes,
             own: None,
             resolved: RefCell::default(),
             seen: RefCell::default(),
@@ -247,6 +255,19 @@ impl<'a> View<'a> {
         found.first().copied()
     }
 
+    /// Services and ServiceEntries that only some namespaces see: of a host, of the wildcards that cover it and of the hosts
+    /// that it covers. The first [`MOST_SERVICES`].
+    pub fn limited_services(
+        &self,
+        host: &Host,
+    ) -> impl Iterator<Item = &'a Arc<Service>> + use<'a> {
+        self.look_at(Subject::Host(Topic::Services, host.clone()));
+        let all = self.model.services().of(&Scope::Limited);
+        let host = host.clone();
+        let found = all.into_iter().flat_map(move |all| all.around(&host));
+        found.take(MOST_SERVICES)
+    }
+
     /// Services and ServiceEntries of the hosts that a wildcard covers, which a namespace sees.
     pub fn services_below(
         &self,
@@ -387,6 +408,12 @@ impl<'a> View<'a> {
     pub fn exposures(&self, gateway: &ObjectKey) -> &'a [Exposure] {
         let gateway = self.ports.gateways.get(gateway);
         gateway.map_or(&[], |gateway| &gateway.exposed)
+    }
+
+    /// The addresses of the oldest nodes.
+    pub(super) fn first_nodes(&self) -> &'a FirstNodes {
+        self.look_at(Subject::Kind(Kind::Node));
+        self.first_nodes
     }
 
     /// Whether there is any object of a kind.

@@ -212,8 +212,12 @@ impl<T: Entry> HostIndex<T> {
     }
 
     fn in_order(&self) -> &OrdSet<Host> {
-        self.hosts
-            .get_or_init(|| self.entries.keys().cloned().collect())
+        self.hosts.get_or_init(|| {
+            let mut hosts: Vec<Host> = self.entries.keys().cloned().collect();
+            // In order, they are taken in several times as fast.
+            hosts.sort_unstable();
+            hosts.into_iter().collect()
+        })
     }
 
     /// The entries of the wildcards that cover a host, those of the longest first.

@@ -29,7 +29,8 @@ enum Keys {
 }
 
 impl Keys {
-    /// Those of a kind, or of a namespace of it, in order; what comes after them follows.
+    /// Those of a kind, or of a namespace of it, in order, and whatever comes after them; one alone is given as it is. Who
+    /// asks compares.
     fn from<'a>(
         &'a self,
         kind: Kind,
@@ -204,11 +205,29 @@ impl Selecting for TelemetrySpec {
     }
 }
 
-/// The one label by which what selects pods is found; for what selects all of them, see [`every_pod`].
+/// Labels that many workloads of a namespace share: those of a Helm release, or all of an application's parts.
+const SHARED: [&str; 12] = [
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/version",
+    "chart",
+    "env",
+    "heritage",
+    "release",
+    "team",
+    "tier",
+    "version",
+];
+
+/// The one label by which what selects pods is found, one that few workloads share if there is such; for what selects all of
+/// them, see [`every_pod`].
 pub(super) fn of_selecting<S: Selecting>(object: &Object<S>) -> Option<Label> {
     let selector = object.spec()?.selector()?;
-    let first = selector.iter().next();
-    Some(first.map_or_else(every_pod, |(key, value)| Label::new(key, value)))
+    let is_shared = |key: &str| SHARED.contains(&key);
+    let chosen = selector.iter().min_by_key(|(key, _)| is_shared(key));
+    Some(chosen.map_or_else(every_pod, |(key, value)| Label::new(key, value)))
 }
 
 /// Stands for the label that every pod has.

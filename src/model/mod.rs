@@ -133,8 +133,12 @@ impl Model {
             selectors: services.selectors,
             rules: rules.rules,
             rules_of: rules.rules_of,
+            routes: routes.routes,
+            gateways: routes.gateways,
+            targets: routes.targets,
+            targets_of: routes.targets_of,
+            mentions: routes.mentions,
             pods: pods.pods,
-            ..routes
         }
     }
 

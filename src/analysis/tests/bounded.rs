@@ -35,6 +35,7 @@ fn grows_evenly(objects: impl Fn(usize) -> Vec<Value>) {
 fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
     let group = match kind {
         "Service" | "Pod" => "v1",
+        "Deployment" => "apps/v1",
         "Telemetry" => "telemetry.istio.io/v1",
         _ => "networking.istio.io/v1",
     };
@@ -471,4 +472,45 @@ fn a_message_names_few_of_ten_thousand_rivals() {
             .iter()
             .all(|message| message.related.len() <= 20)
     );
+}
+
+#[test]
+fn many_services_and_deployments_of_one_release() {
+    grows_evenly(|count| {
+        let of = |i: usize| {
+            let labels = json!({"app.kubernetes.io/instance": "shop", "app.kubernetes.io/name": format!("part-{i}")});
+            let name = format!("part-{i}");
+            let service = json!({"selector": labels, "ports": [{"name": "http", "port": 80}]});
+            let deployment = json!({"selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": []}}});
+            [
+                object("Service", "shop", &name, service),
+                object("Deployment", "shop", &name, deployment),
+            ]
+        };
+        (0..count).flat_map(of).collect()
+    });
+}
+
+#[test]
+fn many_nodes_of_a_gateway_and_many_gateways_on_them() {
+    let nodes_and_gateways = |nodes: usize, gateways: usize| {
+        let node = |i: usize| {
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("n-{i}")},
+                "status": {"addresses": [{"type": "InternalIP", "address": format!("10.0.{}.{}", i / 250, i % 250)}]}})
+        };
+        let gateway = |i: usize| {
+            let spec = json!({"selector": {"istio": "edge"}, "servers": [server([format!("h-{i}.example.com")])]});
+            object("Gateway", "edge", &format!("g-{i}"), spec)
+        };
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "edge", "namespace": "edge", "labels": {"istio": "edge"}}});
+        let service = json!({"type": "NodePort", "selector": {"istio": "edge"},
+            "ports": [{"name": "http", "port": 80, "nodePort": 30080}]});
+        let service = object("Service", "edge", "edge", service);
+        let all = (0..nodes).map(node).chain((0..gateways).map(gateway));
+        all.chain([pod, service]).collect::<Vec<_>>()
+    };
+    grows_evenly(|count| nodes_and_gateways(count, 1));
+    grows_evenly(|count| nodes_and_gateways(count, count));
 }

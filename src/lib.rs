@@ -18,6 +18,8 @@ pub mod api {
     #[cfg(feature = "objects")]
     pub mod crd;
     #[cfg(feature = "objects")]
+    pub mod depth;
+    #[cfg(feature = "objects")]
     pub mod kind;
     #[cfg(feature = "objects")]
     pub mod mesh;

@@ -1,6 +1,6 @@
 //! Objects from the API server, however deep they are nested: what it answers to a write must be read as well.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use kube::{
     Resource,
@@ -9,15 +9,10 @@ use kube::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed as _, Error},
 };
-use serde_json::{Map, Number, Value};
 
-/// How many levels of an object are read. The JSON parser ends at 128, with an error for the whole list that the object
-/// is in: one object of a lax schema would hide all others of its kind.
-const DEPTH: usize = 100;
-/// What stands for what is nested deeper.
-pub(super) const TOO_DEEP: &str = "nested too deeply to be read";
+use crate::api::depth::{Bounded, LEVELS};
 
 /// An object without what is nested too deeply.
 #[derive(Debug, Clone)]
@@ -25,7 +20,7 @@ pub(super) struct Shallow(pub(super) DynamicObject);
 
 impl<'de> Deserialize<'de> for Shallow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = serde_json::from_value(bounded(deserializer)?);
+        let object = serde_json::from_value(Bounded(LEVELS).deserialize(deserializer)?);
         object.map(Shallow).map_err(D::Error::custom)
     }
 }
@@ -63,75 +58,21 @@ impl Resource for Shallow {
     }
 }
 
-/// A value without what is nested too deeply.
-pub(super) fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    Bounded(DEPTH).deserialize(deserializer)
-}
+#[cfg(test)]
+mod tests {
+    use kube::api::ObjectList;
 
-/// A value of which so many levels are read.
-struct Bounded(usize);
+    use super::*;
 
-impl<'de> DeserializeSeed<'de> for Bounded {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.0 == 0 {
-            // Skipped without recursion.
-            IgnoredAny::deserialize(deserializer)?;
-            return Ok(TOO_DEEP.into());
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Bounded {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Bounded(self.0 - 1))? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            map.insert(name, members.next_value_seed(Bounded(self.0 - 1))?);
-        }
-        Ok(Value::Object(map))
+    #[test]
+    fn an_object_that_is_nested_deeper_than_the_parser_goes_hides_no_other_of_a_page() {
+        let deep = "[".repeat(5000) + &"]".repeat(5000);
+        let list = format!(
+            r#"{{"kind": "EnvoyFilterList", "apiVersion": "networking.istio.io/v1alpha3", "metadata": {{}}, "items": [
+                {{"metadata": {{"name": "deep"}}, "spec": {{"value": {deep}}}}}, {{"metadata": {{"name": "flat"}}}}]}}"#
+        );
+        let list: ObjectList<Shallow> = serde_json::from_str(&list).unwrap();
+        let names = list.items.iter().map(|item| item.meta().name.as_deref());
+        assert_eq!(names.collect::<Vec<_>>(), [Some("deep"), Some("flat")]);
     }
 }

@@ -6,16 +6,21 @@ use axum::{
     response::Response,
 };
 use k8s_openapi::ByteString;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeSeed as _};
 use serde_json::{Map, Value};
 
-use crate::inject::patch::Operation;
+use crate::{
+    api::depth::{Bounded, LEVELS},
+    inject::patch::Operation,
+};
 
 /// API group and kind of reviews.
 const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
 /// How much of a text that is none of these is repeated, in bytes.
 const SHOWN: usize = 120;
+/// Levels of a review around its objects, of which as much is read as elsewhere.
+const AROUND: usize = 2;
 /// Versions that are answered.
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -61,8 +66,11 @@ impl Review {
         if media_type != "application/json" {
             return Err(ReviewError::ContentType(content_type.to_owned()));
         }
-        let review: Value = serde_json::from_slice(body)
-            .map_err(|error| ReviewError::Undecodable(error.to_string()))?;
+        let undecodable = |error: serde_json::Error| ReviewError::Undecodable(error.to_string());
+        let mut parser = serde_json::Deserializer::from_slice(body);
+        let review = Bounded(AROUND + LEVELS).deserialize(&mut parser);
+        let review = review.map_err(undecodable)?;
+        parser.end().map_err(undecodable)?;
         Self::from_json(review)
     }
 

@@ -9,10 +9,19 @@ use kube::{
     core::DynamicResourceScope,
     runtime::watcher::{self, Event},
 };
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed as _, Error},
+};
 use serde_json::{Map, Value};
 
-use crate::{api::kind::Kind, kubernetes::shallow::bounded, world::ObjectKey};
+use crate::{
+    api::{
+        depth::{Bounded, LEVELS},
+        kind::Kind,
+    },
+    world::ObjectKey,
+};
 
 /// One object of a list or an event.
 #[derive(Debug, Clone)]
@@ -92,7 +101,7 @@ impl Resource for Incoming {
 
 impl<'de> Deserialize<'de> for Incoming {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match bounded(deserializer)? {
+        match Bounded(LEVELS).deserialize(deserializer)? {
             Value::Object(members) => Ok(Self::new(members)),
             _ => Err(D::Error::custom("not an object")),
         }
@@ -124,7 +133,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kubernetes::shallow::TOO_DEEP;
 
     fn types() -> TypeMeta {
         TypeMeta {
@@ -170,7 +178,7 @@ mod tests {
             let names: Vec<_> = items.iter().map(|item| item.meta.name.as_deref()).collect();
             assert_eq!(names, [Some("deep"), Some("flat")]);
             let deep = items[0].clone().into_json(Kind::EnvoyFilter, &types());
-            assert!(deep.to_string().contains(TOO_DEEP));
+            assert!(deep.to_string().contains("nested too deeply"));
 
             let event = format!(r#"{{"type":"ADDED","object":{object}}}"#);
             let event: WatchEvent<Incoming> = serde_json::from_str(&event).unwrap();

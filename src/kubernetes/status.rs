@@ -321,7 +321,10 @@ impl Work {
             self.holds.release(key);
             return false;
         };
-        self.holds.holds(key, why, waiting_since, Instant::now())
+        let meta = snapshot.world().metadata(key);
+        let uid = meta.map_or("", |meta| &meta.uid);
+        self.holds
+            .holds(key, uid, why, waiting_since, Instant::now())
     }
 
     fn settle(&mut self, written: Written) {

@@ -135,7 +135,7 @@ pub struct World {
     secret_access: SecretAccess,
     stores: Stores,
     port_writes: OrdMap<ObjectKey, Arc<PortWrite>>,
-    /// The namespaces of all objects that ever were here: their keys share the texts.
+    /// The namespaces of the objects: their keys share the texts.
     namespaces: OrdSet<Arc<str>>,
 }
 
@@ -231,6 +231,10 @@ impl World {
 
     /// Forgets an object. `None` when it was not known.
     pub fn delete(&mut self, key: &ObjectKey) -> Option<Change> {
+        if key.kind == Kind::Namespace {
+            // What comes after that shares another text.
+            self.namespaces.remove(&key.name);
+        }
         let known =
             on_store!(key.kind, Spec => Spec::store_mut(&mut self.stores).remove(key).is_some());
         known.then(|| Change {

@@ -112,6 +112,25 @@ fn a_new_list_forgets_what_it_no_longer_holds() {
 }
 
 #[test]
+fn names_of_deleted_namespaces_are_not_kept() {
+    let mut world = World::default();
+    for round in 0..100 {
+        let name = format!("run-{round}");
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": name}});
+        for object in [&namespace, &service] {
+            world.apply(object).unwrap();
+        }
+        for (kind, object) in [(Kind::Service, &service), (Kind::Namespace, &namespace)] {
+            world.delete(&ObjectKey::of(kind, object)).unwrap();
+        }
+    }
+    // That of objects without one.
+    assert_eq!(world.namespaces.len(), 1);
+}
+
+#[test]
 fn namespaces_are_told_apart_by_their_whole_name() {
     let mut world = World::default();
     for namespace in ["a", "a-b", "b"] {

@@ -40,6 +40,8 @@ pub(super) struct Holds {
 
 #[derive(Debug)]
 struct Hold {
+    /// Of which object: another one may get its name at once.
+    uid: String,
     /// Since when the object waits to be compared.
     waiting_since: Instant,
     /// Since when it is held.
@@ -72,11 +74,16 @@ impl Holds {
     pub(super) fn holds(
         &mut self,
         key: &ObjectKey,
+        uid: &str,
         why: Why,
         waiting_since: Instant,
         now: Instant,
     ) -> bool {
-        let hold = self.of.entry(key.clone()).or_insert(Hold {
+        if self.of.get(key).is_some_and(|hold| hold.uid != uid) {
+            self.release(key);
+        }
+        let hold = self.of.entry(key.clone()).or_insert_with(|| Hold {
+            uid: uid.to_owned(),
             waiting_since,
             since: now,
             changed: now,
@@ -139,7 +146,7 @@ mod tests {
     }
 
     fn held(holds: &mut Holds, why: Why, now: Instant) -> bool {
-        holds.holds(&key(), why, now, now)
+        holds.holds(&key(), "a", why, now, now)
     }
 
     #[test]
@@ -188,6 +195,16 @@ mod tests {
         assert_eq!(holds.take_due(start + QUIET).len(), 1);
         assert!(!held(&mut holds, Why::TurnsBad, start + QUIET));
         assert!(!held(&mut holds, Why::TurnsBad, start + QUIET * 2));
+    }
+
+    #[test]
+    fn an_object_that_takes_the_place_of_another_waits_from_the_beginning() {
+        let (mut holds, start) = (Holds::default(), Instant::now());
+        assert!(held(&mut holds, Why::TurnsBad, start));
+        assert!(!held(&mut holds, Why::TurnsBad, start + QUIET));
+        let now = start + AT_MOST;
+        assert!(holds.holds(&key(), "b", Why::TurnsBad, now, now));
+        assert_eq!(holds.take_due(now + QUIET), [(key(), now)]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Remains {
 }
 
 /// A namespace, held open: the kernel gives the number of one that is gone to the next that is made, which may be another
-/// node's.
+/// node's. It stays as long as it is held; that nothing else keeps it is told by the processes and mounts.
 #[derive(Debug)]
 struct Namespace {
     kind: &'static str,

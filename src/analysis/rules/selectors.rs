@@ -27,7 +27,7 @@ pub(super) struct Words {
     conflict: &'static Diagnosis,
 }
 
-/// Istio: IST0101 (selector), IST0110, IST0111.
+/// What is said of Sidecars. Istio: IST0101 (selector), IST0110, IST0111.
 pub(super) const SIDECARS: Words = Words {
     selector: "workloadSelector",
     labels: "labels",
@@ -35,7 +35,7 @@ pub(super) const SIDECARS: Words = Words {
     conflict: &say::SIDECARS_CONFLICT,
 };
 
-/// Istio: IST0101 (selector), IST0159, IST0160.
+/// What is said of Telemetries. Istio: IST0101 (selector), IST0159, IST0160.
 pub(super) const TELEMETRIES: Words = Words {
     selector: "selector",
     labels: "matchLabels",

@@ -271,6 +271,30 @@ fn status_and_kinds_of_others_are_not_looked_at() {
 }
 
 #[test]
+fn an_object_that_is_nested_too_deeply_is_judged_by_the_rest_of_it() {
+    let deep = (0..200).fold(json!("bottom"), |inner, _| json!({ "a": inner }));
+    let patch = |apply_to: &str| {
+        let patch = json!({"operation": "MERGE", "value": deep});
+        let review = review(json!({
+            "uid": "1", "operation": "CREATE", "namespace": "shop", "name": "deep",
+            "kind": {"group": "networking.istio.io", "version": "v1alpha3", "kind": "EnvoyFilter"},
+            "object": {
+                "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+                "metadata": {"name": "deep", "namespace": "shop"},
+                "spec": {"configPatches": [{"applyTo": apply_to, "patch": patch}]},
+            },
+        }));
+        decision(&review, &snapshot(&[])).refusal
+    };
+    assert_eq!(patch("CLUSTER"), None);
+    assert!(
+        patch("NOWHERE")
+            .unwrap()
+            .contains("spec.configPatches[0].applyTo")
+    );
+}
+
+#[test]
 fn objects_of_any_shape_are_answered() {
     let snapshot = snapshot(&[]);
     for object in [

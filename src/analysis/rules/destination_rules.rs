@@ -1,7 +1,7 @@
 //! DestinationRules: the service that they are for exists.
 
 use crate::analysis::diagnoses as say;
-use crate::analysis::view::View;
+use crate::analysis::view::{MOST_SERVICES, View};
 use crate::api::networking::{ClientTLSSettings, ClientTLSmode, DestinationRuleSpec};
 use crate::model::{Host, Visibility};
 
@@ -27,7 +27,9 @@ pub(super) fn host_exists(
         if is_for_others(view, object, &host) {
             return;
         }
-        let hidden = view.any_service(&host);
+        let mut limited = view.limited_services(&host);
+        let own = limited.find(|service| service.source.namespace == *namespace);
+        let hidden = own.or_else(|| view.any_service(&host));
         let text = unknown_host(view, object.key, written, &host, hidden, report);
         let message = report.say(&say::UNKNOWN_RULE_HOST, "spec.host", text);
         if let Some(hidden) = hidden {
@@ -36,22 +38,28 @@ pub(super) fn host_exists(
     }
 }
 
-/// Whether some who see a service that the rule's namespace does not see look for rules there, and see this one.
+/// Whether some who see a service that the rule's namespace does not see look for rules there, and see this one; assumed
+/// where there are too many such services to know.
 fn is_for_others(
     view: &View<'_>,
     object: &Inspected<'_, DestinationRuleSpec>,
     host: &Host,
 ) -> bool {
+    if object.spec.workload_selector.is_some() {
+        return false;
+    }
     let namespace = &object.key.namespace;
     let settings = view.settings();
     let default = &settings.default_destination_rule_export_to;
     let visibility = Visibility::of(&object.spec.export_to, default, namespace);
     let is_root = **namespace == *settings.root_namespace;
-    object.spec.workload_selector.is_none()
-        && view.limited_services(host).any(|service| {
-            let is_looked_for = is_root || service.source.namespace == *namespace;
-            is_looked_for && visibility.overlaps(&service.visibility)
-        })
+    let mut looked_at = 0;
+    let mut limited = view.limited_services(host).inspect(|_| looked_at += 1);
+    let found = limited.any(|service| {
+        let is_looked_for = is_root || service.source.namespace == *namespace;
+        is_looked_for && visibility.overlaps(&service.visibility)
+    });
+    found || looked_at >= MOST_SERVICES
 }
 
 /// TLS that the proxy originates names what the server's certificate is verified with. Istio: IST0128, IST0129.

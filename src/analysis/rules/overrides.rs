@@ -7,7 +7,7 @@ use crate::analysis::diagnoses as say;
 use crate::analysis::view::{MOST_SERVICES, View};
 use crate::api::networking::{DestinationRuleSpec, TrafficPolicy};
 use crate::api::text::enumeration;
-use crate::model::{InEffect, MergedRule, Rule, Service, Settings};
+use crate::model::{Host, InEffect, MergedRule, Rule, Service, Settings};
 
 use super::{Inspected, Report};
 
@@ -16,6 +16,9 @@ const ORDER: &str = "the older comes first, then the first by namespace and name
 
 /// How many rules of one host are looked at for one of them, in its namespace and in others.
 const MOST_RULES: usize = 64;
+
+/// Of how many namespaces in `exportTo` it is asked which services they see.
+const MOST_CLIENTS: usize = 256;
 
 /// What becomes of a DestinationRule where there are others for its host.
 ///
@@ -48,32 +51,29 @@ pub(super) fn rules_of_a_host_agree(
     if object.spec.host.is_empty() || host.is_wildcard() || own.spec.workload_selector.is_some() {
         return;
     }
-    let others: Vec<usize> = named_namespaces(object).collect();
+    out_of_reach(view, object, &host, report);
     let clients: BTreeSet<&Arc<str>> = view
         .rules(&host)
         .take(MOST_RULES)
         .map(|rule| &rule.source.namespace)
         .filter(|client| *client != namespace)
         .collect();
-    if clients.is_empty() && others.is_empty() {
-        return;
-    }
-    let root = &*view.settings().root_namespace;
-    let named = object.spec.export_to.iter().take(MOST_RULES);
-    let named: Vec<Arc<str>> = named.map(|client| client.as_str().into()).collect();
-    // The clients may see a service that the rule's own namespace does not.
-    let services = view.services(&host, named.iter().chain([namespace]));
-    let known = services.first().copied();
-    let known = known.or_else(|| view.any_service(&host));
-    let hidden = view.limited_services(&host);
-    let mut of_services = services.iter().copied().chain(hidden);
-    if **namespace == *root || of_services.any(|one| one.source.namespace == *namespace) {
+    if !clients.is_empty() && is_looked_for(view, own) {
         hidden_by_others(view, own, &clients, report);
-    } else if services.len() < MOST_SERVICES
-        && let Some(service) = known
-    {
-        out_of_reach(object, service, &others, report);
     }
+}
+
+/// Whether a rule is in the root namespace, or in that of a service of its host which is seen by some who see the rule.
+fn is_looked_for(view: &View<'_>, own: &Arc<Rule>) -> bool {
+    let namespace = &own.source.namespace;
+    let is_own = |service: &Arc<Service>| service.source.namespace == *namespace;
+    let mut limited = view.limited_services(&own.host);
+    **namespace == *view.settings().root_namespace
+        || view
+            .services(&own.host, [namespace])
+            .into_iter()
+            .any(is_own)
+        || limited.any(|service| is_own(service) && service.visibility.overlaps(&own.visibility))
 }
 
 /// What a rule is together with others of its namespace for the host.
@@ -205,30 +205,35 @@ fn hidden_by_others(
     }
 }
 
-/// The entries of `exportTo` that name other namespaces.
-fn named_namespaces(object: &Inspected<'_, DestinationRuleSpec>) -> impl Iterator<Item = usize> {
-    let entries = object.spec.export_to.iter().enumerate();
-    entries
-        .filter(|(_, entry)| {
-            !["*", ".", "~"].contains(&entry.as_str()) && **entry != *object.key.namespace
-        })
-        .map(|(index, _)| index)
-}
-
-/// A rule of a namespace that is neither the service's nor the root namespace is for clients there alone.
+/// A rule of a namespace that is neither the root namespace nor that of the services which a client sees is not looked for by
+/// that client.
 fn out_of_reach(
+    view: &View<'_>,
     object: &Inspected<'_, DestinationRuleSpec>,
-    service: &Arc<Service>,
-    others: &[usize],
+    host: &Host,
     report: &mut Report<'_>,
 ) {
     let namespace = &object.key.namespace;
-    for (index, entry) in object.spec.export_to.iter().enumerate() {
-        if !others.contains(&index) {
+    if **namespace == *view.settings().root_namespace {
+        return;
+    }
+    let entries = object.spec.export_to.iter().enumerate();
+    let others = entries
+        .filter(|(_, entry)| !["*", ".", "~"].contains(&entry.as_str()) && ***entry != **namespace);
+    for (index, client) in others.take(MOST_CLIENTS) {
+        let services = view.services(host, [&Arc::from(client.as_str())]);
+        let is_looked_for = services
+            .iter()
+            .any(|one| one.source.namespace == *namespace);
+        if is_looked_for || services.len() >= MOST_SERVICES {
             continue;
         }
+        // Who sees no such service sends nothing to it.
+        let Some(service) = services.first() else {
+            continue;
+        };
         let text = format!(
-            "clients in namespace {entry} never look for rules in {namespace}: {} is in namespace {}",
+            "clients in namespace {client} never look for rules in {namespace}: {} is in namespace {}",
             service.source, service.source.namespace
         );
         let path = format!("spec.exportTo[{index}]");

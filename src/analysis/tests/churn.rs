@@ -170,6 +170,7 @@ fn labels() -> impl Strategy<Value = Value> {
         json!({"app": "y"}),
         json!({"app": "x", "tier": "edge"}),
         json!({"tier": "edge"}),
+        json!({"tier": "edge", "zone": "a"}),
         json!({"istio-injection": "enabled"}),
         json!({"istio.io/dataplane-mode": "ambient"}),
         json!({"topology.kubernetes.io/zone": "z"}),

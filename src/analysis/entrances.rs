@@ -13,6 +13,9 @@ use super::view::View;
 /// grows and shrinks.
 const NAMED: usize = 10;
 
+/// How many addresses of them.
+const LISTED: usize = 20;
+
 /// Where the Services of a Gateway are reached from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entrances {
@@ -56,16 +59,21 @@ pub(super) fn sentences<'a>(view: &View<'a>, exposed: &'a [Exposure]) -> Vec<Str
         let addresses = enumeration(&ways.load_balancers.list);
         sentences.push(format!("Addresses: {addresses}."));
     }
+    let firsts = ways.everywhere.iter();
+    let firsts = firsts.map(|families| view.first_nodes().of_families(families));
+    let firsts: Vec<&First> = firsts.collect();
     let mut nodes = Unique::default();
-    let mut has_more = false;
-    for families in &ways.everywhere {
-        let first = view.first_nodes().of_families(families);
-        nodes.add(first.addresses.iter().cloned());
-        has_more |= first.has_more;
-    }
+    nodes.add(
+        firsts
+            .iter()
+            .flat_map(|first| first.addresses.iter().cloned()),
+    );
     if !nodes.list.is_empty() {
+        let mut next = firsts.iter().filter_map(|first| first.next.as_ref());
+        let has_more = nodes.list.len() > LISTED || next.any(|next| !nodes.known.contains(next));
         let more = if has_more { " and more" } else { "" };
-        sentences.push(format!("Nodes: {}{more}.", enumeration(&nodes.list)));
+        let listed = enumeration(nodes.list.iter().take(LISTED));
+        sentences.push(format!("Nodes: {listed}{more}."));
     }
     if !ways.local.is_empty() {
         let names = ways.local.iter().map(|(key, _)| key.qualified_name());
@@ -143,8 +151,8 @@ pub(super) struct FirstNodes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct First {
     addresses: Vec<String>,
-    /// Whether other nodes have others.
-    has_more: bool,
+    /// One that another node has.
+    next: Option<String>,
 }
 
 impl FirstNodes {
@@ -179,7 +187,7 @@ impl First {
             first.add(of_node);
         }
         First {
-            has_more: addresses.flatten().any(|one| !first.known.contains(&one)),
+            next: addresses.flatten().find(|one| !first.known.contains(one)),
             addresses: first.list,
         }
     }
@@ -366,6 +374,26 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_another_service_has_among_its_first_are_no_more_and_many_of_a_node_are() {
+        let v6 = node("n0", 1, &[("InternalIP", "fd00::1")]);
+        let ten = (10..20).map(|index| {
+            let address = format!("10.0.0.{index}");
+            node(&format!("n{index}"), index, &[("InternalIP", &address)])
+        });
+        let other =
+            json!({"metadata": {"name": "other"}, "spec": {"ipFamilies": ["IPv4", "IPv6"]}});
+        let services = [service(json!({})), service(other)];
+        let told = ready(&Snapshot::new(world(ten.chain(services).chain([v6]))));
+        assert!(told.message.contains("10.0.0.19, fd00::1. "), "{told:?}");
+
+        let many: Vec<String> = (10..40).map(|index| format!("10.0.0.{index}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|one| ("InternalIP", &**one)).collect();
+        let of_many = [node("n0", 1, &many), service(json!({}))];
+        let told = ready(&Snapshot::new(world(of_many)));
+        assert!(told.message.contains(" 10.0.0.29 and more. "), "{told:?}");
+    }
+
+    #[test]
     fn heartbeats_and_new_nodes_of_a_large_cluster_change_no_status_and_a_new_address_does() {
         let many = (10..40).map(|index| {
             node(
@@ -393,6 +421,7 @@ mod tests {
         ];
         let (grown, concerned) = before.update(world.clone(), &change);
         assert!(!concerned.contains(&key()));
+        assert!(!grown.judged_since(&before).contains(&key()));
         assert_eq!(nodes(&grown).len(), 31);
 
         let change = world

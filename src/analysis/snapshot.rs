@@ -161,6 +161,7 @@ impl Snapshot {
         self.dependents() == other.dependents()
             && self.verdicts.keys().eq(other.verdicts.keys())
             && self.ports == other.ports
+            && self.first_nodes == other.first_nodes
     }
 
     /// The objects whose verdict was made anew since another Snapshot.

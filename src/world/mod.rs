@@ -135,7 +135,7 @@ pub struct World {
     secret_access: SecretAccess,
     stores: Stores,
     port_writes: OrdMap<ObjectKey, Arc<PortWrite>>,
-    /// The namespaces of the objects: their keys share the texts.
+    /// The namespaces of the objects, until a Namespace is deleted: their keys share the texts.
     namespaces: OrdSet<Arc<str>>,
 }
 

@@ -360,30 +360,29 @@ mod tests {
         assert_eq!(ready(&after), told);
     }
 
-    #[test]
-    fn nodes_of_two_services_with_the_same_addresses_are_no_more_than_those_of_one() {
+    /// Nodes with an IPv4 address, a Service for these and one for both families.
+    fn ten_nodes_of_two_services() -> impl Iterator<Item = Value> {
         let ten = (10..20).map(|index| {
             let address = format!("10.0.0.{index}");
             node(&format!("n{index}"), index, &[("InternalIP", &address)])
         });
         let other =
             json!({"metadata": {"name": "other"}, "spec": {"ipFamilies": ["IPv4", "IPv6"]}});
-        let services = [service(json!({})), service(other)];
-        let told = ready(&Snapshot::new(world(ten.chain(services))));
+        ten.chain([service(json!({})), service(other)])
+    }
+
+    #[test]
+    fn nodes_of_two_services_with_the_same_addresses_are_no_more_than_those_of_one() {
+        let told = ready(&Snapshot::new(world(ten_nodes_of_two_services())));
         assert!(told.message.contains(" 10.0.0.18, 10.0.0.19. "), "{told:?}");
     }
 
     #[test]
     fn addresses_that_another_service_has_among_its_first_are_no_more_and_many_of_a_node_are() {
         let v6 = node("n0", 1, &[("InternalIP", "fd00::1")]);
-        let ten = (10..20).map(|index| {
-            let address = format!("10.0.0.{index}");
-            node(&format!("n{index}"), index, &[("InternalIP", &address)])
-        });
-        let other =
-            json!({"metadata": {"name": "other"}, "spec": {"ipFamilies": ["IPv4", "IPv6"]}});
-        let services = [service(json!({})), service(other)];
-        let told = ready(&Snapshot::new(world(ten.chain(services).chain([v6]))));
+        let told = ready(&Snapshot::new(world(
+            ten_nodes_of_two_services().chain([v6]),
+        )));
         assert!(told.message.contains("10.0.0.19, fd00::1. "), "{told:?}");
 
         let many: Vec<String> = (10..40).map(|index| format!("10.0.0.{index}")).collect();

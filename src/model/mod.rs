@@ -98,29 +98,31 @@ impl Model {
     pub fn of(world: &World) -> Model {
         let objects = Kind::all().map(|kind| world.count(kind)).sum();
         let services = || {
-            let mut model = Model::default();
-            model.fill::<ServiceSpec>(world);
-            model.fill::<ServiceEntrySpec>(world);
-            model.fill::<SidecarSpec>(world);
-            model.fill::<TelemetrySpec>(world);
-            model
+            Model::filled(
+                world,
+                &[
+                    Model::fill::<ServiceSpec>,
+                    Model::fill::<ServiceEntrySpec>,
+                    Model::fill::<SidecarSpec>,
+                    Model::fill::<TelemetrySpec>,
+                ],
+            )
         };
-        let rules = || {
-            let mut model = Model::default();
-            model.fill::<DestinationRuleSpec>(world);
-            model
-        };
+        let rules = || Model::filled(world, &[Model::fill::<DestinationRuleSpec>]);
         let routes = || {
-            let mut model = Model::default();
-            model.fill::<VirtualServiceSpec>(world);
-            model.fill::<GatewaySpec>(world);
-            model
+            Model::filled(
+                world,
+                &[
+                    Model::fill::<VirtualServiceSpec>,
+                    Model::fill::<GatewaySpec>,
+                ],
+            )
         };
         let pods = || {
-            let mut model = Model::default();
-            model.fill::<PodSpec>(world);
-            model.fill::<DeploymentSpec>(world);
-            model
+            Model::filled(
+                world,
+                &[Model::fill::<PodSpec>, Model::fill::<DeploymentSpec>],
+            )
         };
         // Each index is filled by one of the four.
         let ((services, rules), (routes, pods)) = threads::both(
@@ -219,6 +221,15 @@ impl Model {
     /// What [selects](Selecting) pods, by one label of its selector.
     pub fn selectors(&self) -> &LabelIndex {
         &self.selectors
+    }
+
+    /// What objects of some kinds say.
+    fn filled(world: &World, kinds: &[fn(&mut Model, &World)]) -> Model {
+        let mut model = Model::default();
+        for fill in kinds {
+            fill(&mut model, world);
+        }
+        model
     }
 
     fn fill<S: Speaker>(&mut self, world: &World) {
